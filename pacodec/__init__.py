@@ -1,0 +1,65 @@
+"""pacodec: a learned video codec. Train a codec on your own footage, then store the rest of it many times smaller.
+
+    import pacodec
+
+    pacodec.encode("in.mp4", "out.pac")
+    with pacodec.open("out.pac") as video:
+        print(len(video), video.metadata.ratio, video[-1].shape)
+    pacodec.decode("out.pac", "out.mp4")
+
+Names load what they need when first used: `pacodec.info` imports neither torch nor PyAV.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pacodec.decoder import Decoder as Decoder
+    from pacodec.decoder import Decoder as open  # noqa: N813 (it reads as a function)
+    from pacodec.encoder import EncodeReport as EncodeReport
+    from pacodec.encoder import encode as encode
+    from pacodec.errors import PacodecError as PacodecError
+    from pacodec.metadata import Metadata as Metadata
+    from pacodec.metadata import info as info
+    from pacodec.restore import DecodeReport as DecodeReport
+    from pacodec.restore import decode as decode
+    from pacodec.training import TrainReport as TrainReport
+    from pacodec.training import train as train
+    from pacodec.verification import verify as verify
+
+_HOMES = {
+    "Decoder": ("pacodec.decoder", "Decoder"),
+    "DecodeReport": ("pacodec.restore", "DecodeReport"),
+    "EncodeReport": ("pacodec.encoder", "EncodeReport"),
+    "Metadata": ("pacodec.metadata", "Metadata"),
+    "PacodecError": ("pacodec.errors", "PacodecError"),
+    "TrainReport": ("pacodec.training", "TrainReport"),
+    "decode": ("pacodec.restore", "decode"),
+    "encode": ("pacodec.encoder", "encode"),
+    "info": ("pacodec.metadata", "info"),
+    "open": ("pacodec.decoder", "Decoder"),
+    "train": ("pacodec.training", "train"),
+    "verify": ("pacodec.verification", "verify"),
+}
+
+__all__ = [
+    "DecodeReport",
+    "Decoder",
+    "EncodeReport",
+    "Metadata",
+    "PacodecError",
+    "TrainReport",
+    "decode",
+    "encode",
+    "info",
+    "open",
+    "train",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(importlib.import_module(module), attribute)

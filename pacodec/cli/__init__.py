@@ -1,0 +1,54 @@
+"""The command line: one module a command, which parses, calls the API and prints."""
+
+import importlib
+
+import click
+
+from pacodec.cli.run import Failing
+
+COMMANDS = {
+    "encode": "Compress a video into a .pac file.",
+    "decode": "Turn a .pac file back into a video.",
+    "info": "Show what a .pac file holds and how small it is.",
+    "verify": "Check a .pac file and prove that it decodes.",
+    "models": "List the models that encode can use.",
+    "train": "Train a model on your own footage.",
+}
+
+
+class Commands(click.Group):
+    """Loads a command's module when it is called for: `info` must not wait for torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which one meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"pacodec.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table above, so that help imports nothing."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+class PacodecGroup(Failing, Commands):
+    """Commands, with the exit codes of `pacodec.errors`."""
+
+
+@click.group(
+    cls=PacodecGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: pacodec encode play.mp4 play.pac && pacodec info play.pac",
+)
+@click.version_option(package_name="pacodec")
+def main() -> None:
+    """A learned video codec: train it on your own footage, store the rest of it many times smaller.
+
+    Exit codes: 0 done, 1 file cannot be read or written, 2 wrong usage, 3 damaged or not a video, 4 unsupported version
+    or missing model, 5 over a limit, 6 quality not reached, 130 interrupted.
+    """

@@ -1,0 +1,107 @@
+"""`pacodec encode`."""
+
+from dataclasses import asdict
+
+import click
+
+from pacodec.cli import options
+from pacodec.cli.run import ProgressLine, print_json, say, size
+
+
+@click.command(epilog="Example: pacodec encode play.mp4 play.pac --min-psnr 45")
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT.pac")
+@click.option("-m", "--model", help="A model's name or file; without it the footage decides.")
+@click.option("-q", "--quality", type=click.IntRange(1, 5), help="1 smallest .. 5 best [4].")
+@click.option("--lossless", is_flag=True, help="Keep every 8-bit RGB value.")
+@click.option(
+    "--quantizer", type=click.Choice(["none", "naive", "scale", "kmeans"]), help="Of an autoencoder's codes [scale]."
+)
+@click.option(
+    "--predictor",
+    type=click.Choice(["none", "adaptive"]),
+    default="adaptive",
+    show_default=True,
+    help="How codes become bytes: zstd of differences, or context counts.",
+)
+@click.option(
+    "--min-psnr", type=float, metavar="DB", help="Use a higher quality where needed to reach this, or fail with 6."
+)
+@click.option(
+    "--gop",
+    "gop_seconds",
+    type=float,
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="What a reader must decode to reach any frame.",
+)
+@click.option("--no-audio", is_flag=True, help="Leave the audio tracks out.")
+@click.option("--embed-model", is_flag=True, help="Put the model into the file.")
+@click.option("--verify", is_flag=True, help="Decode all codes again before the file is put in its place.")
+@options.device
+@options.jobs
+@options.overwrite
+@options.as_json
+def command(
+    source: str,
+    target: str,
+    model: str | None,
+    quality: int | None,
+    lossless: bool,
+    quantizer: str | None,
+    predictor: str,
+    min_psnr: float | None,
+    gop_seconds: float,
+    no_audio: bool,
+    embed_model: bool,
+    verify: bool,
+    device: str,
+    jobs: int,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Compress a video (anything FFmpeg reads) into a .pac file. '-' is standard input or output."""
+    from pacodec.encoder import encode
+
+    progress = ProgressLine("encoding")
+    report = encode(
+        source,
+        target,
+        model=model,
+        quality=quality,
+        lossless=lossless,
+        quantizer=quantizer,
+        predictor=predictor,
+        min_psnr=min_psnr,
+        gop_seconds=gop_seconds,
+        audio=not no_audio,
+        embed_model=embed_model,
+        verify=verify,
+        device=device,
+        jobs=jobs,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    progress.clear()
+    for warning in report.warnings:
+        say(f"warning: {warning}")
+    if as_json and target != "-":
+        print_json(
+            {
+                "output": target,
+                **asdict(report),
+                "ratio": report.ratio,
+                "frames_per_second": report.frames / report.seconds,
+            }
+        )
+        return
+    codec = " + ".join(part for part in (report.model or report.transform, report.quantizer, report.predictor) if part)
+    rate = f"{report.bytes * 8 / 1000 / report.duration:.1f} kbit/s" if report.duration else "no duration"
+    original = f", 1/{report.source_bytes / report.bytes:.1f} of the source file" if report.source_bytes else ""
+    shape = f"{report.frames} frames of {report.width}x{report.height}"
+    say(f"{source} -> {target}: {shape}, {report.repeats} of them repeats")
+    say(f"  codec    {codec} ({report.reason})")
+    say(f"  size     {size(report.bytes)}, {rate}; 1/{report.ratio:.0f} of raw RGB{original}")
+    say(f"  quality  {report.psnr:.2f} dB PSNR in RGB ({report.psnr_frames} frames measured)")
+    say(f"  speed    {report.frames / report.seconds:.0f} frames/s, {report.seconds:.1f} s, {report.gops} GOPs")

@@ -1,0 +1,44 @@
+"""`pacodec info`."""
+
+import click
+
+from pacodec.cli import options
+from pacodec.cli.run import print_json, size
+from pacodec.metadata import info
+
+
+@click.command(epilog="Example: pacodec info play.pac --json")
+@click.argument("file", metavar="FILE.pac")
+@options.as_json
+def command(file: str, as_json: bool) -> None:
+    """Show what a .pac file holds and how small it is, without decoding it."""
+    found = info(file)
+    if as_json:
+        print_json({"file": file, **found.to_dict()})
+        return
+    rate = f"{found.bitrate_kbps:.1f} kbit/s" if found.bitrate_kbps else "no duration"
+    model = f"{found.model} (sha256 {found.model_sha256[:16]}...)" if found.model and found.model_sha256 else "none"
+    grid = " x ".join(map(str, found.grid))
+    parts = ", ".join(f"{kind} {size(count)}" for kind, count in found.sizes.items() if count)
+    state = "; ".join(found.damage) or "none found (pacodec verify looks at every byte)"
+    rows = {
+        "video": f"{found.frames} frames of {found.width}x{found.height}, {found.fps} frames/s, {found.duration:.2f} s",
+        "shown": f"rotated by {found.rotation} degrees, pixel aspect {found.pixel_aspect or '1:1'}"
+        if found.rotation or found.pixel_aspect
+        else "",
+        "audio": f"{found.audio_tracks} tracks" if found.audio_tracks else "",
+        "codec": f"{found.transform}, quantizer {found.quantizer}, predictor {found.predictor}, codes {grid} a frame",
+        "model": model,
+        "size": f"{size(found.bytes)}, {rate}, {found.gops} GOPs",
+        "ratio": f"1/{found.ratio:.1f} of raw RGB ({size(found.raw_bytes)})",
+        "source": f"{size(found.source_bytes)}, 1/{found.source_bytes / found.bytes:.2f} of it"
+        if found.source_bytes
+        else "",
+        "bytes": parts,
+        "damage": ("cut short; " if found.truncated else "") + state,
+        "written": f"by {found.writer}",
+    }
+    click.echo(file)
+    for name, text in rows.items():
+        if text:
+            click.echo(f"  {name:8} {text}")

@@ -1,0 +1,92 @@
+"""What all commands share: errors to one line and an exit code, JSON, progress."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any
+
+import click
+
+from pacodec.errors import FileAccessError, PacodecError
+
+INTERRUPTED = 130
+REDRAW_SECONDS = 0.2
+
+
+class Failing(click.Group):
+    """Turns the project's exceptions, and Ctrl-C, into one line on stderr and the documented exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, and exit."""
+        try:
+            result = super().main(*args, **{**kwargs, "standalone_mode": False})
+            sys.stdout.flush()
+        except PacodecError as error:
+            code = _fail(str(error), error.exit_code)
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code
+        except (KeyboardInterrupt, click.Abort):
+            code = _fail("interrupted; nothing is left behind", INTERRUPTED)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
+            code = _fail("the output was closed before everything was written", FileAccessError.exit_code)
+        except OSError as error:
+            code = _fail(
+                f"{error.filename}: {error.strerror}" if error.filename else str(error), FileAccessError.exit_code
+            )
+        except MemoryError:
+            code = _fail("out of memory", FileAccessError.exit_code)
+        else:
+            code = result if isinstance(result, int) else 0
+        sys.exit(code)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"pacodec: {' '.join(message.split())}", err=True)
+    return code
+
+
+def print_json(values: Mapping[str, Any]) -> None:
+    """One machine-readable object on stdout."""
+    click.echo(json.dumps(dict(values), sort_keys=False, default=list))
+
+
+def say(message: str, *, quiet: bool = False) -> None:
+    """A line for people, on stderr, so that stdout stays clean for data."""
+    if not quiet:
+        click.echo(message, err=True)
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} GB"
+
+
+class ProgressLine:
+    """Frames done, speed and time left on one line of a terminal; silent elsewhere."""
+
+    def __init__(self, verb: str) -> None:
+        self.verb, self.began, self.drawn = verb, monotonic(), 0.0
+        self.shown = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Redraw, but not more often than anyone reads."""
+        now = monotonic()
+        if not self.shown or now - self.drawn < REDRAW_SECONDS:
+            return
+        self.drawn = now
+        speed = done / max(now - self.began, 1e-9)
+        left = f" of {total}, {max(total - done, 0) / max(speed, 1e-9):.0f} s left" if total else ""
+        click.echo(f"\r\x1b[K{self.verb} frame {done}{left}, {speed:.0f} frames/s", err=True, nl=False)
+
+    def clear(self) -> None:
+        """Make room for the result."""
+        if self.shown:
+            click.echo("\r\x1b[K", err=True, nl=False)

@@ -1,0 +1,25 @@
+"""`pacodec verify`."""
+
+import click
+
+from pacodec.cli import options
+from pacodec.cli.run import print_json
+from pacodec.errors import CorruptFileError
+from pacodec.verification import verify
+
+
+@click.command(epilog="Example: pacodec verify play.pac")
+@click.argument("file", metavar="FILE.pac")
+@options.as_json
+def command(file: str, as_json: bool) -> None:
+    """Check every byte of a .pac file, and that its codes decode here to what was encoded. Exit code 3 if not."""
+    problems = verify(file)
+    if as_json:
+        print_json({"file": file, "ok": not problems, "problems": problems})
+    else:
+        for problem in problems:
+            click.echo(f"  {problem}")
+    if problems:
+        raise CorruptFileError(f"{file}: {len(problems)} problem{'s' * (len(problems) > 1)} found")
+    if not as_json:
+        click.echo(f"{file}: good")

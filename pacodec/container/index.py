@@ -1,0 +1,135 @@
+"""The indx chunk: where the GOPs are, as one msgpack map. It repeats what the GOPs say, so a scan can replace it.
+
+    source_bytes  int    size of the footage that was encoded; nil when not known
+    codes_bytes   int    bytes of all predictors' payloads
+    audio_bytes   int    bytes of all audp chunks
+    gops          int    number of GOPs g
+    entries       bytes  squeezed varints: five columns of g each
+
+Columns: bytes between the previous GOP chunk (or the HEAD chunk) and this one; payload length; frames; zigzag of the
+start less the end of the previous GOP (or 0); end less start. All but the first start are counted up from what comes
+before, so entries cannot overlap, go back or loop.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacodec import limits
+from pacodec.container import chunks, gop, mapping
+from pacodec.container.squeeze import squeeze, unsqueeze
+from pacodec.container.varint import MAX_VARINT_BYTES, decode_varints, encode_varints, unzigzag, zigzag
+from pacodec.errors import CorruptFileError
+
+COLUMNS = 5
+MIN_GOP_CHUNK = chunks.OVERHEAD + gop.FIELDS.size
+
+
+@dataclass(frozen=True, slots=True)
+class GopEntry:
+    """A GOP chunk: offset in the file, payload length in bytes, frames, and its time span in time-base units."""
+
+    offset: int
+    length: int
+    first_frame: int
+    frames: int
+    start: int
+    end: int
+
+    @classmethod
+    def of(cls, found: gop.Gop, chunk: chunks.Chunk) -> "GopEntry":
+        """The entry of the GOP that is in `chunk`."""
+        return cls(chunk.offset, chunk.length, found.first_frame, found.frames, found.start, found.end)
+
+    @property
+    def chunk(self) -> chunks.Chunk:
+        """The chunk that the entry points at."""
+        return chunks.Chunk(chunks.GOP, self.offset, self.length)
+
+
+@dataclass(frozen=True)
+class Index:
+    """What the indx chunk says."""
+
+    entries: Sequence[GopEntry]
+    codes_bytes: int
+    audio_bytes: int
+    source_bytes: int | None
+
+    def to_payload(self, origin: int) -> bytes:
+        """The chunk's payload, for GOPs that follow the HEAD chunk's end at offset `origin`."""
+        ends = [origin, *(entry.chunk.end for entry in self.entries[:-1])]
+        times = [0, *(entry.end for entry in self.entries[:-1])]
+        columns = (
+            np.array([entry.offset - end for entry, end in zip(self.entries, ends, strict=False)], np.int64),
+            np.array([entry.length for entry in self.entries], np.int64),
+            np.array([entry.frames for entry in self.entries], np.int64),
+            zigzag(np.array([entry.start - time for entry, time in zip(self.entries, times, strict=False)], np.int64)),
+            np.array([entry.end - entry.start for entry in self.entries], np.int64),
+        )
+        values: dict[str, Any] = {
+            "source_bytes": self.source_bytes,
+            "codes_bytes": self.codes_bytes,
+            "audio_bytes": self.audio_bytes,
+            "gops": len(self.entries),
+            "entries": squeeze(encode_varints(np.concatenate(columns))),
+        }
+        return mapping.pack_map(values, "index")
+
+    @classmethod
+    def from_payload(cls, data: bytes, origin: int, end: int) -> "Index":
+        """Read an untrusted index whose GOPs lie between `origin` (end of HEAD) and `end` (start of the index).
+
+        CorruptFileError when it cannot be true, LimitError for too many frames.
+        """
+        values = mapping.unpack_map(data, "index", limits.MAX_INDEX_BYTES)
+        count = mapping.field(values, "gops", int, "index")
+        # What the file can hold bounds the entries before any memory is taken for them.
+        limits.check("the number of GOPs", count, limits.MAX_FRAMES)
+        if count > (end - origin) // MIN_GOP_CHUNK:
+            raise CorruptFileError(f"index: {count} GOPs do not fit the file")
+        most = min(count * COLUMNS * MAX_VARINT_BYTES, limits.MAX_INDEX_BYTES)
+        packed = mapping.field(values, "entries", bytes, "index")
+        table = decode_varints(unsqueeze(packed, "index entries", most))
+        if len(table) != COLUMNS * count:
+            raise CorruptFileError(f"index: {len(table)} values instead of {COLUMNS * count}")
+        source_bytes = values.get("source_bytes")
+        if source_bytes is not None and mapping.field(values, "source_bytes", int, "index") < 0:
+            raise CorruptFileError("index: the size of the source is negative")
+        index = cls(
+            entries=_entries(table.reshape(COLUMNS, count), origin, end),
+            codes_bytes=mapping.field(values, "codes_bytes", int, "index"),
+            audio_bytes=mapping.field(values, "audio_bytes", int, "index"),
+            source_bytes=source_bytes,
+        )
+        payloads = sum(entry.length for entry in index.entries)
+        if not (0 <= index.codes_bytes <= payloads and 0 <= index.audio_bytes <= end - origin):
+            raise CorruptFileError("index: bytes by kind do not fit the file")
+        return index
+
+
+def _entries(table: NDArray[np.int64], origin: int, end: int) -> list[GopEntry]:
+    gaps, lengths, frames, starts, spans = table
+    room = end - origin
+    if (gaps > room).any() or (lengths > room).any() or (lengths < gop.FIELDS.size).any():
+        raise CorruptFileError("index: a GOP lies outside the file")
+    # One addend is below 2^62, so a sum that wraps around shows as a step back.
+    ends = origin + np.cumsum(gaps + lengths + chunks.OVERHEAD)
+    offsets = ends - lengths - chunks.OVERHEAD
+    if ends.size and (ends[-1] > end or (np.diff(ends) <= 0).any() or ends[0] <= origin):
+        raise CorruptFileError("index: a GOP lies outside the file")
+    if (frames < 1).any() or (frames > limits.MAX_GOP_FRAMES).any():
+        raise CorruptFileError("index: a GOP has no frames or too many")
+    limits.check("the number of frames", int(frames.sum()), limits.MAX_FRAMES)
+    steps = unzigzag(starts)
+    if (steps[1:] < 0).any() or (spans < 0).any() or (spans > 2 * gop.MAX_PTS).any():
+        raise CorruptFileError("index: timestamps go back")
+    stops = np.cumsum(steps + spans)
+    begins = stops - spans
+    if (begins < -gop.MAX_PTS).any() or (stops > gop.MAX_PTS).any() or (np.diff(stops) < 0).any():
+        raise CorruptFileError("index: timestamps are out of range")
+    columns = (offsets, lengths, np.cumsum(frames) - frames, frames, begins, stops)
+    return [GopEntry(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]

@@ -1,0 +1,136 @@
+"""Writes a .pac file front to back: memory does not grow with the video, and the output may be a pipe."""
+
+import fcntl
+import io
+import os
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import BinaryIO
+
+from pacodec.container import chunks
+from pacodec.container.audio import pack_audio
+from pacodec.container.gop import Gop
+from pacodec.container.header import Header
+from pacodec.container.index import GopEntry, Index
+from pacodec.container.preamble import pack_preamble
+from pacodec.errors import FileAccessError, UsageError
+from pacodec.media import AudioPacket
+
+
+class Writer:
+    """Appends chunks to `file`, which stays the caller's to flush and close.
+
+    A file that is not ended by `close` reads as one that was cut short. Raises FileAccessError when writing fails,
+    LimitError when something is over a bound of the format.
+    """
+
+    def __init__(self, file: BinaryIO, header: Header, model: bytes | None = None) -> None:
+        """Write the preamble, `header`, and the bytes of a model file when one is to be embedded."""
+        if model is not None and header.model is None:
+            raise UsageError("a model is embedded that the header does not name")
+        self._file = file
+        self._streams = len(header.video.audio)
+        self._offset = 0
+        self._entries: list[GopEntry] = []
+        self._codes_bytes = self._audio_bytes = 0
+        self._closed = False
+        self._origin = _patch_position(file)
+        self._write(pack_preamble(frames=0))
+        self._add_chunk(chunks.HEAD, (header.to_msgpack(),))
+        self._head_end = self._offset
+        if model is not None:
+            self._add_chunk(chunks.MODEL, (model,))
+
+    @property
+    def frames(self) -> int:
+        """Frames written so far."""
+        return self._entries[-1].first_frame + self._entries[-1].frames if self._entries else 0
+
+    @property
+    def gops(self) -> int:
+        """GOPs written so far."""
+        return len(self._entries)
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes of the file so far."""
+        return self._offset
+
+    def add_gop(self, gop: Gop) -> None:
+        """Append a GOP, which continues the last one: its first frame and, no earlier than its end, its start."""
+        end = self._entries[-1].end if self._entries else gop.start
+        if gop.first_frame != self.frames or gop.start < end:
+            raise UsageError(
+                f"GOP of frame {gop.first_frame} at {gop.start} does not continue frame {self.frames} at {end}"
+            )
+        parts = gop.to_payload()
+        entry = GopEntry.of(gop, chunks.Chunk(chunks.GOP, self._offset, sum(map(len, parts))))
+        self._add_chunk(chunks.GOP, parts)
+        self._entries.append(entry)
+        self._codes_bytes += len(gop.payload)
+
+    def add_audio(self, packets: Iterable[AudioPacket]) -> None:
+        """Append a batch of packets, in file order; best a few seconds' worth beside the GOP they sound with."""
+        begin = self._offset
+        for payload in pack_audio(packets, self._streams):
+            self._add_chunk(chunks.AUDIO, (payload,))
+        self._audio_bytes += self._offset - begin
+
+    def close(self, source_bytes: int | None = None) -> None:
+        """Write the index; on a seekable file also the frame count into the preamble. Call once.
+
+        source_bytes: size of the footage that was encoded, None when not known (a pipe).
+        """
+        index = Index(self._entries, self._codes_bytes, self._audio_bytes, source_bytes)
+        position = self._offset
+        self._add_chunk(chunks.INDEX, (index.to_payload(self._head_end),))
+        self._add_chunk(chunks.TAIL, (position.to_bytes(chunks.MOST[chunks.TAIL], "little"),))
+        if self._origin is not None:
+            try:
+                end = self._file.tell()
+                self._file.seek(self._origin)
+                self._put(pack_preamble(self.frames))
+                self._file.seek(end)
+            except OSError as error:
+                raise FileAccessError(f"cannot write: {error.strerror or error}") from error
+        self._closed = True
+
+    def _add_chunk(self, kind: str, parts: Sequence[bytes]) -> None:
+        if self._closed:
+            raise UsageError("the file is already ended by its index")
+        crc = 0
+        self._write(chunks.prefix(kind, sum(map(len, parts))))
+        for part in parts:
+            crc = zlib.crc32(part, crc)
+            self._write(part)
+        self._write(chunks.CRC.pack(crc))
+
+    def _write(self, data: bytes) -> None:
+        self._put(data)
+        self._offset += len(data)
+
+    def _put(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                # An unbuffered file may take a part only, a non-blocking one nothing.
+                taken = self._file.write(view)
+                if not taken:
+                    raise FileAccessError("cannot write: the output takes no more bytes")
+                view = view[taken:]
+        except OSError as error:
+            raise FileAccessError(f"cannot write: {error.strerror or error}") from error
+
+
+def _patch_position(file: BinaryIO) -> int | None:
+    """Where the preamble can be overwritten later; None on a pipe, or where every write goes to the end."""
+    try:
+        if not file.seekable():
+            return None
+        position = file.tell()
+        appends = fcntl.fcntl(file.fileno(), fcntl.F_GETFL) & os.O_APPEND
+    except io.UnsupportedOperation:
+        return position
+    except OSError as error:
+        raise FileAccessError(f"cannot write: {error.strerror or error}") from error
+    return None if appends else position

@@ -1,0 +1,233 @@
+"""A .pac file as a sequence of pictures, at random or in order."""
+
+import bisect
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from types import TracebackType
+from typing import Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacodec import models
+from pacodec.ahead import in_order
+from pacodec.coders import PictureCoder, coder_for
+from pacodec.container import Gop, Header, Reader
+from pacodec.errors import CorruptFileError, UsageError
+from pacodec.gops import PULL, GopCursor, decode_gop
+from pacodec.media import Image
+from pacodec.metadata import Metadata
+from pacodec.predictors import get_predictor
+from pacodec.predictors.base import Grids
+from pacodec.transforms.base import Pictures
+from pacodec.weights import ModelFile
+
+AHEAD_BYTES = 32 << 20
+"""Codes that wait, decoded, for the pictures to be made, a GOP."""
+
+
+def model_of(header: Header, embedded: bytes | None, given: str | None = None) -> ModelFile | None:
+    """The model that a header names: the one `given` (a name or path), the one the file carries, or one installed.
+
+    Raises ModelError when it is missing or another, CorruptFileError when the file carries a broken one.
+    """
+    if header.model is None:
+        return None
+    if embedded is not None and given is None:
+        model = ModelFile.parse(embedded, header.model.name, "the embedded model")
+        if model.sha256 != header.model.sha256:
+            raise CorruptFileError("the embedded model is not the one the header names")
+        return model
+    return models.find_by_hash(header.model.sha256, header.model.name, given)
+
+
+class GopPictures:
+    """Makes the pictures of whole GOPs from their codes, repeats included, in batches."""
+
+    def __init__(
+        self,
+        header: Header,
+        coder: PictureCoder,
+        jobs: int = 1,
+        on_damage: Callable[[Gop, CorruptFileError], None] | None = None,
+    ) -> None:
+        """With `on_damage`, a GOP whose codes are wrong is reported to it, in whatever thread, and left out."""
+        self.header, self.coder, self.jobs, self.on_damage = header, coder, jobs, on_damage
+        self.predictor = get_predictor(header.predictor.name)
+
+    def run(self, gops: Iterator[Gop]) -> Iterator[tuple[Gop, int, Pictures]]:
+        """(GOP, frame within it, pictures uint8 [n, H, W, 3]) for all frames of the GOPs in order.
+
+        The codes are decoded ahead in `jobs` threads; CorruptFileError comes where a GOP's codes are wrong.
+        """
+        tasks = (partial(self._codes, gop) for gop in gops)
+        depth = max(2, AHEAD_BYTES // (PULL * self.header.grid.size))
+        last: NDArray[np.uint8] = np.empty(0, np.uint8)
+        for gop, first, repeats, codes in in_order(tasks, self.jobs, depth):
+            pictures = self.coder.decode(codes, gop.transform, gop.quantizer) if len(codes) else last[:0]
+            lookup = np.cumsum(~repeats) - 1
+            if lookup[0] < 0:  # the batch begins with repeats of the last one's final picture
+                pictures, lookup = np.concatenate([last, pictures]), lookup + 1
+            yield gop, first, pictures if len(pictures) == len(lookup) else pictures[lookup]
+            last = pictures[-1:]
+
+    def _codes(self, gop: Gop) -> Iterator[tuple[Gop, int, NDArray[np.bool_], Grids]]:
+        """(GOP, first frame, repeat flags, codes of the frames that are no repeats), each frame once."""
+        coded = np.flatnonzero(~gop.repeats)
+        done = 0
+        for codes in self._decoded(gop):
+            begin, done = coded[done], done + len(codes)
+            end = coded[done] if done < len(coded) else gop.frames
+            # A long still is given out in pieces, or its pictures would fill the memory.
+            for first in range(begin, end, 4 * PULL):
+                repeats = gop.repeats[first : min(first + 4 * PULL, end)]
+                taken = int(np.count_nonzero(~gop.repeats[begin:first]))
+                yield gop, first, repeats, codes[taken : taken + int(np.count_nonzero(~repeats))]
+
+    def _decoded(self, gop: Gop) -> Iterator[Grids]:
+        batches = decode_gop(gop, self.header.grid, self.predictor)
+        if self.on_damage is None:
+            yield from batches
+            return
+        try:
+            yield from list(batches)  # all or nothing: the checksum comes last
+        except CorruptFileError as error:
+            self.on_damage(gop, error)
+
+
+class Decoder(Sequence[Image]):
+    """Random access to an open .pac file: `len`, `[i]` (negative too), slices, ranges, `codes(i)`, `metadata`.
+
+    A picture is uint8 [H, W, 3] RGB. Of a damaged file the frames of its intact GOPs are there, numbered without gaps;
+    `damage` lists what is not. Works in a `with` statement, from several threads, and after a fork.
+
+    Raises FileAccessError, CorruptFileError, UnsupportedError, ModelError (the first picture asked for needs the model)
+    or LimitError.
+    """
+
+    def __init__(self, path: str | Path, *, model: str | None = None, device: str = "auto", jobs: int = 1) -> None:
+        self._reader = Reader(path)
+        self._model, self._device, self._jobs = model, device, jobs
+        self._starts = [0, *accumulate(entry.frames for entry in self._reader.gops)]
+        self._coder: PictureCoder | None = None
+        self._cursor: tuple[int, GopCursor] | None = None
+        self._renew()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        self._reader.close()
+
+    @property
+    def metadata(self) -> Metadata:
+        """Size, duration, model and statistics."""
+        return Metadata.of(self._reader)
+
+    @property
+    def damage(self) -> list[str]:
+        """What has been found wrong with the file so far, a line each."""
+        return self._reader.damage
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Image]: ...
+    def __getitem__(self, index: int | slice) -> Image | Sequence[Image]:
+        """A picture uint8 [H, W, 3], or for a slice a list of them; IndexError beyond the ends."""
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                return [picture for batch in self.batches(start, stop) for picture in batch]
+            return [self[i] for i in range(start, stop, step)]
+        number, frame = self._locate(index)
+        with self._fresh_lock():
+            cursor = self._at(number)
+            codes = cursor.codes(frame)[None]
+            picture: Image = self.coder.decode(codes, cursor.gop.transform, cursor.gop.quantizer)[0]
+        return picture
+
+    def codes(self, index: int) -> NDArray[np.uint8]:
+        """The latent codes of a frame, uint8 [C, h, w]; of an identical frame those of its predecessor."""
+        number, frame = self._locate(index)
+        with self._fresh_lock():
+            return self._at(number).codes(frame)
+
+    def times(self) -> NDArray[np.float64]:
+        """When each frame is shown, in seconds [len]."""
+        ticks = [self._reader.gop(number).pts[:-1] for number in range(len(self._reader.gops))]
+        joined = np.concatenate(ticks or [np.empty(0, np.int64)])
+        return joined.astype(np.float64) * float(self._reader.header.video.time_base)
+
+    def batches(self, start: int = 0, stop: int | None = None) -> Iterator[Pictures]:
+        """Frames start to stop in order, uint8 [n, H, W, 3] at a time: the fast way through many frames."""
+        stop = len(self) if stop is None else min(stop, len(self))
+        if start >= stop:
+            return
+        first, last = bisect.bisect_right(self._starts, start) - 1, bisect.bisect_left(self._starts, stop)
+        position = self._starts[first]
+        gops = (self._reader.gop(number) for number in range(first, last))
+        for _, _, pictures in GopPictures(self._reader.header, self.coder, self._jobs).run(gops):
+            wanted = pictures[max(0, start - position) : max(0, stop - position)]
+            position += len(pictures)
+            if len(wanted):
+                yield wanted
+            if position >= stop:
+                return
+
+    def frames_between(self, start: float, end: float) -> Iterator[Image]:
+        """The pictures shown at some time in [start, end), in seconds; UsageError for a range that is not one."""
+        if not start <= end:
+            raise UsageError(f"the time range {start:g} to {end:g} is empty")
+        times = self.times()
+        first = max(0, int(np.searchsorted(times, start, side="right")) - 1)
+        for batch in self.batches(first, int(np.searchsorted(times, end, side="left"))):
+            yield from batch
+
+    @property
+    def coder(self) -> PictureCoder:
+        """What turns codes into pictures, made when first needed."""
+        if self._coder is None:
+            header = self._reader.header
+            model = model_of(header, self._reader.model_bytes(), self._model)
+            self._coder = coder_for(header, model, self._device)
+        return self._coder
+
+    def _locate(self, index: int) -> tuple[int, int]:
+        """GOP and frame within it."""
+        position = index + len(self) if index < 0 else index
+        if not 0 <= position < len(self):
+            raise IndexError(f"frame {index} of a video of {len(self)}")
+        number = bisect.bisect_right(self._starts, position) - 1
+        return number, position - self._starts[number]
+
+    def _at(self, number: int) -> GopCursor:
+        if self._cursor is None or self._cursor[0] != number:
+            header = self._reader.header
+            predictor = get_predictor(header.predictor.name)
+            self._cursor = number, GopCursor(self._reader.gop(number), header.grid, predictor)
+        return self._cursor[1]
+
+    def _renew(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._cursor = None
+
+    def _fresh_lock(self) -> threading.Lock:
+        """The lock, made anew after a fork: a thread of the parent may have held it, and it is not here to let go."""
+        if self._process != os.getpid():
+            self._renew()
+        return self._lock

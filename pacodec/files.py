@@ -1,0 +1,75 @@
+"""Output that is whole or not there: written beside its target and renamed when complete; `-` is standard output."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from pacodec.errors import FileAccessError, UsageError
+
+STANDARD_STREAM = "-"
+
+
+def check_target(target: str, *, overwrite: bool, sources: tuple[str, ...] = ()) -> None:
+    """Refuse early what would fail late: an existing target, one that is a source, a folder that is not writable.
+
+    Raises UsageError for a target that is also a source, else FileAccessError.
+    """
+    if target == STANDARD_STREAM:
+        return
+    path = Path(target)
+    for source in sources:
+        if source != STANDARD_STREAM and path.exists() and Path(source).exists() and path.samefile(source):
+            raise UsageError(f"{target}: input and output are the same file")
+    if path.is_dir():
+        raise FileAccessError(f"{target}: is a directory")
+    if path.exists() and not overwrite:
+        raise FileAccessError(f"{target}: exists already; -y overwrites it")
+    folder = path.parent
+    if not folder.is_dir():
+        raise FileAccessError(f"{target}: the folder {folder} does not exist")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise FileAccessError(f"{target}: the folder {folder} is not writable")
+
+
+@contextmanager
+def replacing(target: str) -> Iterator[Path]:
+    """A new empty file beside `target`, which takes its place when the block ends well and vanishes otherwise.
+
+    Its name keeps the suffix, which says what container to write.
+    """
+    path = Path(target)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise FileAccessError(f"{target}: {error.strerror}") from error
+    part = Path(name)
+    try:
+        yield part
+        part.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
+        part.replace(path)
+    except OSError as error:
+        raise FileAccessError(f"{target}: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(target: str) -> Iterator[BinaryIO]:
+    """A binary file for `target`, replaced when complete; standard output for `-`."""
+    if target == STANDARD_STREAM:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with replacing(target) as part, part.open("wb") as file:
+        yield file
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

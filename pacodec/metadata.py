@@ -1,0 +1,99 @@
+"""What a .pac file holds, read in milliseconds: imports neither torch nor PyAV."""
+
+import importlib.metadata
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pacodec.container import Header, Reader
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("pacodec")
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree that is not installed
+        return "0"
+
+
+WRITER = f"pacodec {_version()}"
+"""What the header says wrote the file."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What is known of a .pac file without decoding any of it.
+
+    Sizes in pixels and bytes, `duration` in seconds, `ratio` raw RGB bytes over bytes of the file, `sizes` bytes by
+    kind (codes, side, header, index, audio, model, other).
+    """
+
+    frames: int
+    width: int
+    height: int
+    fps: float | None
+    duration: float
+    transform: str
+    model: str | None
+    model_sha256: str | None
+    quantizer: str
+    predictor: str
+    grid: tuple[int, int, int]
+    gops: int
+    bytes: int
+    raw_bytes: int
+    ratio: float
+    source_bytes: int | None
+    bitrate_kbps: float | None
+    audio_tracks: int
+    rotation: int
+    pixel_aspect: str | None
+    writer: str
+    sizes: dict[str, int]
+    truncated: bool
+    damage: tuple[str, ...]
+
+    @classmethod
+    def of(cls, reader: Reader) -> "Metadata":
+        """The metadata of an open file."""
+        header: Header = reader.header
+        video, model, sizes = header.video, header.model, reader.sizes
+        total = sum(sizes.values())
+        duration = float(sum(entry.end - entry.start for entry in reader.gops) * video.time_base)
+        raw = reader.frames * video.width * video.height * 3
+        aspect = video.pixel_aspect
+        return cls(
+            frames=reader.frames,
+            width=video.width,
+            height=video.height,
+            fps=round(reader.frames / duration, 3) if duration else None,
+            duration=duration,
+            transform=header.transform.name,
+            model=model.name if model else None,
+            model_sha256=model.sha256.hex() if model else None,
+            quantizer=header.quantizer.name,
+            predictor=header.predictor.name,
+            grid=(header.grid.channels, header.grid.height, header.grid.width),
+            gops=len(reader.gops),
+            bytes=total,
+            raw_bytes=raw,
+            ratio=raw / total,
+            source_bytes=reader.source_bytes,
+            bitrate_kbps=total * 8 / 1000 / duration if duration else None,
+            audio_tracks=len(video.audio),
+            rotation=video.rotation,
+            pixel_aspect=f"{aspect.numerator}:{aspect.denominator}" if aspect else None,
+            writer=header.writer,
+            sizes=sizes,
+            truncated=reader.truncated,
+            damage=tuple(reader.damage),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def info(path: str | Path) -> Metadata:
+    """The metadata of a .pac file. Raises FileAccessError, CorruptFileError, UnsupportedError or LimitError."""
+    with Reader(path) as reader:
+        return Metadata.of(reader)

@@ -1,0 +1,195 @@
+"""Latents in [0, 1] to uint8 codes and back: the study's four quantizers, with the zero point that it lacked.
+
+A quantizer's parameters are a plain mapping that travels with each GOP; decoding takes it from an untrusted file.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacodec.errors import CorruptFileError, UsageError
+
+Latents = NDArray[np.float32]
+"""float32 [n, C, h, w]."""
+Codes = NDArray[np.uint8]
+"""uint8 [n, bytes_per_value * C, h, w]."""
+Parameters = Mapping[str, Any]
+
+MAX_LEVELS = 256
+HISTOGRAM_BINS = 1 << 16
+LLOYD_ROUNDS = 50
+
+
+class Quantizer(Protocol):
+    """One way of turning latents into bytes."""
+
+    @property
+    def name(self) -> str:
+        """The name that the header carries."""
+
+    @property
+    def bytes_per_value(self) -> int:
+        """uint8 codes a latent value takes."""
+
+    def fit(self, latents: Latents, levels: int) -> Parameters:
+        """Parameters for a GOP's latents, with at most `levels` different codes."""
+
+    def quantize(self, latents: Latents, parameters: Parameters) -> Codes:
+        """Codes of latents."""
+
+    def dequantize(self, codes: Codes, parameters: Parameters) -> Latents:
+        """Latents of codes; CorruptFileError where the parameters are not this quantizer's."""
+
+
+class NoQuantizer:
+    """float32 values as four byte planes, least significant first: [n, 4 * C, h, w]."""
+
+    name = "none"
+    bytes_per_value = 4
+
+    def fit(self, latents: Latents, levels: int) -> Parameters:
+        """Nothing to fit."""
+        return {}
+
+    def quantize(self, latents: Latents, parameters: Parameters) -> Codes:
+        """The bytes of each value, a plane for each."""
+        n, channels, height, width = latents.shape
+        planes = np.ascontiguousarray(latents, "<f4").view(np.uint8).reshape(n, channels, height, width, 4)
+        return np.ascontiguousarray(np.moveaxis(planes, 4, 1)).reshape(n, 4 * channels, height, width)
+
+    def dequantize(self, codes: Codes, parameters: Parameters) -> Latents:
+        """The same values; what is no number at all in a hostile file becomes zero."""
+        n, planes, height, width = codes.shape
+        lattice = np.moveaxis(codes.reshape(n, 4, planes // 4, height, width), 1, 4)
+        values = np.ascontiguousarray(lattice).view("<f4")[..., 0].astype(np.float32)
+        return np.where(np.isfinite(values), values, np.float32(0))
+
+
+class NaiveQuantizer:
+    """round(255 x): supposes latents in [0, 1], which every architecture here bounds them to."""
+
+    name = "naive"
+    bytes_per_value = 1
+
+    def fit(self, latents: Latents, levels: int) -> Parameters:
+        """Nothing to fit."""
+        return {}
+
+    def quantize(self, latents: Latents, parameters: Parameters) -> Codes:
+        """Values outside [0, 1] are clipped."""
+        codes: Codes = np.rint(np.clip(latents, 0, 1) * 255).astype(np.uint8)
+        return codes
+
+    def dequantize(self, codes: Codes, parameters: Parameters) -> Latents:
+        """x = q / 255."""
+        return codes.astype(np.float32) / np.float32(255)
+
+
+class ScaleQuantizer:
+    """A linear map of [low, high] to 0..levels-1, so r = low + S q (the study's r = S q has no zero point)."""
+
+    name = "scale"
+    bytes_per_value = 1
+
+    def fit(self, latents: Latents, levels: int) -> Parameters:
+        """The range of the values."""
+        return {"low": float(latents.min()), "high": float(latents.max()), "levels": _checked_levels(levels)}
+
+    def quantize(self, latents: Latents, parameters: Parameters) -> Codes:
+        """The nearest of the levels."""
+        low, step = self._affine(parameters)
+        steps = np.rint((latents - low) / step)
+        return np.clip(steps, 0, parameters["levels"] - 1).astype(np.uint8)
+
+    def dequantize(self, codes: Codes, parameters: Parameters) -> Latents:
+        """R = low + S q."""
+        low, step = self._affine(parameters)
+        return low + codes.astype(np.float32) * step
+
+    @staticmethod
+    def _affine(parameters: Parameters) -> tuple[np.float32, np.float32]:
+        low, high, levels = (parameters.get(key) for key in ("low", "high", "levels"))
+        if not (isinstance(low, float) and isinstance(high, float) and isinstance(levels, int)):
+            raise CorruptFileError("the scale quantizer's parameters are missing or malformed")
+        if not (math.isfinite(low) and math.isfinite(high) and 2 <= levels <= MAX_LEVELS and -1e6 < low <= high < 1e6):
+            raise CorruptFileError("the scale quantizer's parameters are out of range")
+        return np.float32(low), np.float32(max((high - low) / (levels - 1), 1e-12))
+
+
+class KMeansQuantizer:
+    """Centroids of the values; a code is the index of the nearest, the codebook travels with the GOP."""
+
+    name = "kmeans"
+    bytes_per_value = 1
+
+    def fit(self, latents: Latents, levels: int) -> Parameters:
+        """The codebook as little-endian float32, ascending."""
+        return {"codebook": kmeans_scalars(latents, _checked_levels(levels)).astype("<f4").tobytes()}
+
+    def quantize(self, latents: Latents, parameters: Parameters) -> Codes:
+        """The index of the nearest centroid: the boundaries lie half-way between neighbours."""
+        codebook = self._codebook(parameters)
+        return np.searchsorted((codebook[1:] + codebook[:-1]) / 2, latents).astype(np.uint8)
+
+    def dequantize(self, codes: Codes, parameters: Parameters) -> Latents:
+        """The centroids; CorruptFileError for a code beyond the codebook."""
+        codebook = self._codebook(parameters)
+        if codes.size and int(codes.max()) >= len(codebook):
+            raise CorruptFileError("a code is beyond the k-means codebook")
+        return codebook[codes]
+
+    @staticmethod
+    def _codebook(parameters: Parameters) -> NDArray[np.float32]:
+        data = parameters.get("codebook")
+        if not isinstance(data, bytes) or not 4 <= len(data) <= 4 * MAX_LEVELS or len(data) % 4:
+            raise CorruptFileError("the k-means codebook is missing or malformed")
+        codebook = np.frombuffer(data, "<f4").astype(np.float32)
+        if not np.isfinite(codebook).all():
+            raise CorruptFileError("the k-means codebook holds values that are no numbers")
+        return codebook
+
+
+QUANTIZERS: Mapping[str, Quantizer] = {
+    quantizer.name: quantizer for quantizer in (NoQuantizer(), NaiveQuantizer(), ScaleQuantizer(), KMeansQuantizer())
+}
+
+
+def kmeans_scalars(values: NDArray[np.float32], k: int) -> NDArray[np.float64]:
+    """At most k centroids of scalars, ascending, by Lloyd's algorithm on a histogram of 2^16 bins.
+
+    It starts where a fine quantizer's levels lie, at density p(x)^(1/3) (Panter, Dite 1951; Gersho 1979), so few rounds
+    are needed. Prefix sums make a round O(k log bins). Fewer than k distinct values come back as they are.
+    """
+    distinct = np.unique(values[:: max(1, values.shape[0] // 4)])
+    if len(distinct) <= k:
+        distinct = np.unique(values)
+        if len(distinct) <= k:
+            return distinct.astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    width = (high - low) / HISTOGRAM_BINS
+    bins = ((values.ravel() - np.float32(low)) * np.float32(1 / width)).astype(np.int32)
+    counts = np.bincount(np.minimum(bins, HISTOGRAM_BINS - 1), minlength=HISTOGRAM_BINS)
+    centres = low + (np.arange(HISTOGRAM_BINS) + 0.5) * width
+    mass = np.concatenate([[0], np.cumsum(counts)])
+    moment = np.concatenate([[0.0], np.cumsum(counts * centres)])
+    smooth = counts.reshape(-1, 64).mean(1).repeat(64)
+    density = np.cumsum(np.cbrt(smooth))
+    centroids = np.interp((np.arange(k) + 0.5) / k, density / density[-1], centres)
+    for _ in range(LLOYD_ROUNDS):
+        edges = np.searchsorted(centres, (centroids[1:] + centroids[:-1]) / 2)
+        cuts = np.concatenate([[0], edges, [HISTOGRAM_BINS]])
+        weight = np.diff(mass[cuts])
+        moved = np.where(weight > 0, np.diff(moment[cuts]) / np.maximum(weight, 1), centroids)
+        if np.abs(moved - centroids).max() < width / 8:
+            break
+        centroids = np.sort(moved)
+    return np.asarray(centroids, np.float64)
+
+
+def _checked_levels(levels: int) -> int:
+    if not 2 <= levels <= MAX_LEVELS:
+        raise UsageError(f"{levels} quantization levels; 2 to {MAX_LEVELS} are possible")
+    return levels

@@ -1,0 +1,179 @@
+"""A .pac file to a video file."""
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from time import monotonic
+from typing import BinaryIO
+
+from pacodec.coders import coder_for
+from pacodec.container import Gop, Reader, StreamReader
+from pacodec.decoder import GopPictures, model_of
+from pacodec.errors import CorruptFileError, UsageError
+from pacodec.files import STANDARD_STREAM, check_target, replacing
+from pacodec.media import AudioPacket
+from pacodec.video.writer import VideoWriter
+
+AUDIO_LOOKAHEAD = Fraction(1)
+"""Seconds of audio written ahead of the pictures, so that the muxer need not hold either back."""
+
+
+@dataclass(frozen=True)
+class DecodeReport:
+    """What `decode` did; `damage` is what could not be decoded and was left out, a line each."""
+
+    frames: int
+    width: int
+    height: int
+    bytes: int | None
+    seconds: float
+    damage: list[str] = field(default_factory=list)
+
+
+def decode(
+    source: str,
+    target: str,
+    *,
+    model: str | None = None,
+    start: float = 0.0,
+    end: float | None = None,
+    crf: int = 18,
+    lossless: bool = False,
+    audio: bool = True,
+    keep_going: bool = False,
+    device: str = "auto",
+    jobs: int = 1,
+    overwrite: bool = False,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
+) -> DecodeReport:
+    """Decode `source` into a video file whose container the suffix of `target` names; `-` is standard input or output.
+
+    `target` (MP4 on standard output) appears when it is complete, or not at all. `start` and `end`, in seconds, cut out
+    the frames shown then; the cut starts at time zero. `crf` is x264's quality; `lossless` keeps every RGB value. A
+    damaged file is an error unless `keep_going`: then what survives is written.
+
+    Raises the exceptions of `pacodec.errors`.
+    """
+    if start < 0 or (end is not None and end <= start):
+        raise UsageError(f"the time range {start:g} to {end:g} is empty" if end is not None else "start is negative")
+    check_target(target, overwrite=overwrite, sources=(source,))
+    began = monotonic()
+    with ExitStack() as stack:
+        reader = StreamReader(sys.stdin.buffer) if source == STANDARD_STREAM else stack.enter_context(Reader(source))
+        if not keep_going:
+            _refuse_damage(reader)
+        header = reader.header
+        coder = coder_for(header, model_of(header, reader.model_bytes(), model), device)
+        video = header.video if audio else replace(header.video, audio=())
+        span = _Span(video.time_base, Fraction(start), None if end is None else Fraction(end))
+        lost: list[str] = []
+        cutter = _Cutter(reader, span, lost if keep_going else None)
+        destination: Path | BinaryIO = sys.stdout.buffer
+        if target != STANDARD_STREAM:
+            destination = stack.enter_context(replacing(target))
+        with VideoWriter(destination, video, codec="lossless" if lossless else "h264", crf=crf) as writer:
+            pictures = GopPictures(header, coder, jobs, cutter.on_damage if keep_going else None)
+            frames = cutter.write(writer, pictures, lambda done: progress(done, reader.frames or None))
+            if not keep_going:
+                _refuse_damage(reader)
+            if not frames:
+                raise CorruptFileError(f"{source}: holds no frame{' in that time range' if start or end else ''}")
+        size = destination.stat().st_size if isinstance(destination, Path) else None
+        damage = [*reader.damage, *lost]
+    return DecodeReport(frames, video.width, video.height, size, monotonic() - began, damage)
+
+
+def _refuse_damage(reader: Reader | StreamReader) -> None:
+    if reader.damage:
+        raise CorruptFileError(f"{reader.damage[0]}; --keep-going decodes what is intact")
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A range of presentation times, in seconds."""
+
+    time_base: Fraction
+    start: Fraction
+    end: Fraction | None
+
+    def overlaps(self, first: int, last: int) -> bool:
+        """Whether something shown over [first, last) ticks is seen in the span."""
+        begins_in = self.end is None or first * self.time_base < self.end
+        return begins_in and (last * self.time_base > self.start or not self.start)
+
+
+class _Cutter:
+    """Takes the frames and packets of a time span from a file to a writer, in memory that does not grow."""
+
+    def __init__(self, reader: Reader | StreamReader, span: _Span, lost: list[str] | None) -> None:
+        self.reader, self.span, self.lost = reader, span, lost
+        self.bases = [track.time_base for track in reader.header.video.audio]
+        self.shift: Fraction | None = None if span.start else Fraction(0)
+        # A file's packets are fetched when their time comes; a pipe's come between its GOPs.
+        self.packets: deque[AudioPacket] = deque()
+        self.fetch: Iterator[AudioPacket] = reader.audio() if isinstance(reader, Reader) else iter(())
+
+    def write(self, writer: VideoWriter, pictures: GopPictures, progress: Callable[[int], None]) -> int:
+        """Write everything; the number of frames."""
+        frames, with_audio = 0, bool(writer.format.audio)
+        for gop, first, batch in pictures.run(self._gops()):
+            for offset, rgb in enumerate(batch):
+                pts, end = int(gop.pts[first + offset]), int(gop.pts[first + offset + 1])
+                if not self.span.overlaps(pts, end):
+                    continue
+                if self.shift is None:
+                    self.shift = pts * self.span.time_base
+                if with_audio:
+                    self._write_audio(writer, end * self.span.time_base + AUDIO_LOOKAHEAD)
+                writer.write_frame(rgb, pts - round(self.shift / self.span.time_base), end - pts)
+                frames += 1
+            progress(frames)
+        if with_audio and self.shift is not None:
+            self._write_audio(writer, None)
+        return frames
+
+    def on_damage(self, gop: Gop, error: CorruptFileError) -> None:
+        """Note the loss of a GOP."""
+        if self.lost is not None:
+            last = gop.first_frame + gop.frames - 1
+            self.lost.append(f"frames {gop.first_frame} to {last} are lost: {error}")
+
+    def _gops(self) -> Iterator[Gop]:
+        if isinstance(self.reader, Reader):
+            for number, entry in enumerate(self.reader.gops):
+                if self.span.overlaps(entry.start, entry.end):
+                    try:
+                        yield self.reader.gop(number)
+                    except CorruptFileError as error:
+                        if self.lost is None:
+                            raise
+                        self.lost.append(str(error))
+            return
+        for event in self.reader:
+            if isinstance(event, AudioPacket):
+                self.packets.append(event)
+            elif self.span.overlaps(event.start, event.end):
+                yield event
+
+    def _write_audio(self, writer: VideoWriter, until: Fraction | None) -> None:
+        """Write the packets of the span that are due before a time in seconds, or all."""
+        shift = self.shift or Fraction(0)
+        while True:
+            if not self.packets:
+                packet = next(self.fetch, None)
+                if packet is None:
+                    return
+                self.packets.append(packet)
+            packet = self.packets[0]
+            base = self.bases[packet.stream]
+            if until is not None and packet.dts * base > until:
+                return
+            self.packets.popleft()
+            moved = round(shift / base)
+            after_start = not shift or packet.pts * base >= shift
+            if after_start and (self.span.end is None or packet.pts * base < self.span.end):
+                writer.write_audio(replace(packet, pts=packet.pts - moved, dts=packet.dts - moved))

@@ -1,0 +1,243 @@
+"""`pacodec train`: recordings in, a model file out, with what it reaches on recordings it has not seen."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import torch
+
+from pacodec.errors import UsageError
+from pacodec.files import check_target, writing
+from pacodec.fit import Frames, Plan, Progress, fit, measure_psnr, saved_plan, to_images
+from pacodec.limits import GIB
+from pacodec.media import Frame
+from pacodec.transforms.autoencoder import Autoencoder
+from pacodec.transforms.neural import choose_device, load_autoencoder, resize
+from pacodec.transforms.registry import build
+from pacodec.video.reader import VideoReader
+from pacodec.weights import SUFFIX, ModelFile, ModelInfo, dump
+
+DEFAULT_ARCH = "conv5"
+DEFAULT_MINUTES = 15.0
+DEFAULT_RANKS = {"vanilla": 64, "multilayer": 64, "vae": 256}
+"""Rank of the linear layers unless told otherwise: full matrices of the study's networks take 0.4 to 3.3 GB."""
+FRAMES_BYTES = 3 * GIB
+"""Memory for training frames; of longer footage every n-th frame is taken."""
+INITIAL_FRAMES = 1536
+"""Frames that a network's starting weights are chosen from."""
+TIMED_STEPS = 6
+VALIDATION_FRAMES = 64
+"""Frames that each validation looks at, spread over the validation clips."""
+CHECKPOINT_SUFFIX = ".checkpoint"
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Frames by their role, each uint8 [T, H, W, 3] a recording, and how they were split."""
+
+    train: list[Frames]
+    validation: list[Frames]
+    test: list[Frames]
+    split: str
+    every: int
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training run reached on its held-out part: PSNR in dB through 8-bit codes."""
+
+    arch: str
+    steps: int
+    seconds: float
+    psnr: float
+    psnr_low: float
+    """5th percentile of frames."""
+    test_frames: int
+    split: str
+    code_values: int
+    """Codes a frame, at the training size."""
+    model_bytes: int
+
+
+def train(
+    clips: Sequence[str],
+    target: str,
+    *,
+    arch: str = DEFAULT_ARCH,
+    minutes: float = DEFAULT_MINUTES,
+    steps: int | None = None,
+    size: tuple[int, int] | None = None,
+    rank: int | None = None,
+    validation: Sequence[str] = (),
+    test: Sequence[str] = (),
+    seed: int = 0,
+    device: str = "auto",
+    overwrite: bool = False,
+    report: Callable[[str | Progress], None] = lambda message: None,
+) -> TrainReport:
+    """Train an architecture on `clips` and write the model file `target`.
+
+    The last tenth of the clips (at least one) is held out for the final report and the tenth before that for
+    validation, unless `validation` and `test` name others; a single clip gives its last fifth. `size` is (width,
+    height), by default the first clip's, or 160 x 200 for the fixed-size networks. Training takes about `minutes`, or
+    `steps` exactly, and ends early when the validation PSNR stays where it is. A checkpoint lies beside `target` until
+    the run is complete; the same call goes on from there to the same result. `rank` factorises linear layers, 0 does
+    not.
+
+    Raises UsageError, UnsupportedError (unknown architecture), FileAccessError, CorruptFileError (clips).
+    """
+    if Path(target).suffix != SUFFIX:
+        raise UsageError(f"{target}: the name of a model file ends in {SUFFIX}")
+    check_target(target, overwrite=overwrite, sources=tuple(clips))
+    chosen = choose_device(device)
+    hyperparameters = _hyperparameters(arch, size, rank)
+    model = build(arch, hyperparameters)
+    began = monotonic()
+    footage = load_footage(clips, validation, test, model.size or (size and size[::-1]))
+    report(f"{sum(map(len, footage.train))} frames to train on; {footage.split}")
+    plan = Plan(
+        steps or 1,
+        arch=arch,
+        hyperparameters=json.dumps(hyperparameters, sort_keys=True),
+        batch=32 if model.size else 16,
+        learning_rate=model.learning_rate,
+        seed=seed,
+    )
+    checkpoint = Path(target + CHECKPOINT_SUFFIX)
+    resumed = checkpoint.exists()
+    if resumed and steps is None:
+        plan = replace(plan, steps=saved_plan(checkpoint).steps)
+    torch.manual_seed(seed)
+    if not resumed:
+        everything = np.concatenate(
+            [clip[:: max(1, _total(footage.train) // INITIAL_FRAMES)] for clip in footage.train]
+        )
+        model.initialise(to_images(everything, torch.device("cpu")))
+        if steps is None:
+            plan = replace(
+                plan,
+                steps=_steps_in(minutes * 60 - (monotonic() - began), arch, hyperparameters, footage, plan, chosen),
+            )
+    plan = replace(plan, validate_every=max(1, min(250, math.ceil(plan.steps / 20))))
+    report(f"{'resuming' if resumed else 'training'} {arch} for {plan.steps} steps on {chosen.type}")
+    stride = max(1, _total(footage.validation) // VALIDATION_FRAMES)
+    looked_at = [clip[::stride] for clip in footage.validation]
+    fit(model, footage.train, looked_at, plan, device=chosen, checkpoint=checkpoint, report=report)
+    training = {
+        "clips": len(footage.train),
+        "frames": _total(footage.train),
+        "every": footage.every,
+        "steps": plan.steps,
+        "split": footage.split,
+    }
+    data, quality = package(model.cpu(), arch, training, footage.test)
+    with writing(target) as file:
+        file.write(data)
+    checkpoint.unlink(missing_ok=True)
+    channels, rows, columns = model.grid(*footage.train[0].shape[1:3])
+    return TrainReport(
+        arch=arch,
+        steps=plan.steps,
+        seconds=monotonic() - began,
+        psnr=quality["psnr"],
+        psnr_low=quality["psnr_low"],
+        test_frames=_total(footage.test),
+        split=footage.split,
+        code_values=channels * rows * columns,
+        model_bytes=len(data),
+    )
+
+
+def package(
+    model: Autoencoder, arch: str, training: Mapping[str, object], test: list[Frames]
+) -> tuple[bytes, dict[str, float]]:
+    """The bytes of a model file, and the quality that the weights as stored reach on the test frames."""
+    model.fold()
+    weights = {name: value.detach().float().cpu().numpy() for name, value in model.state_dict().items()}
+    info = ModelInfo(arch, model.hyperparameters, training)
+    stored = load_autoencoder(ModelFile.parse(dump(weights, info), arch, "the new model"))
+    values = measure_psnr(stored, test, torch.device("cpu"))
+    quality = {
+        "psnr": round(float(values.mean()), 3),
+        "psnr_low": round(float(np.percentile(values, 5)), 3),
+        "frames": len(values),
+    }
+    return dump(weights, replace(info, quality=quality)), quality
+
+
+def load_footage(
+    clips: Sequence[str], validation: Sequence[str], test: Sequence[str], size: tuple[int, int] | None
+) -> Footage:
+    """Read and split recordings; `size` is (height, width), None for that of the first clip."""
+    if not clips:
+        raise UsageError("no clips to train on")
+    frames, every = _read_all([*clips, *validation, *test], size)
+    if validation or test:
+        middle = len(clips) + len(validation)
+        parts = frames[: len(clips)], frames[len(clips) : middle], frames[middle:]
+        split = f"held out: {len(test) or len(validation)} clips as named"
+        return Footage(parts[0], parts[1] or parts[2], parts[2] or parts[1], split, every)
+    if len(frames) >= 3:
+        held = max(1, len(frames) // 10)
+        split = f"held out: the last {held} of {len(frames)} clips, and {held} before for validation"
+        return Footage(frames[: -2 * held], frames[-2 * held : -held], frames[-held:], split, every)
+    whole = np.concatenate(frames)
+    if len(whole) < 5:
+        raise UsageError(f"{len(whole)} frames are too few to train on and to hold some out")
+    cut, end = len(whole) * 8 // 10, len(whole) * 9 // 10
+    split = "held out: the last tenth of the footage (too few clips to keep one out), a tenth before for validation"
+    return Footage([whole[:cut]], [whole[cut:end]], [whole[end:]], split, every)
+
+
+def _read_all(clips: Sequence[str], size: tuple[int, int] | None) -> tuple[list[Frames], int]:
+    """All clips at one size, frames equal to their predecessor left out, thinned to what memory allows."""
+    hint = 0
+    for clip in clips:
+        with VideoReader(clip) as reader:
+            size = size or (reader.format.height, reader.format.width)
+            hint += reader.frames_hint or 0
+    height, width = size or (0, 0)
+    every = max(1, math.ceil(hint * height * width * 3 / FRAMES_BYTES))
+    return [_read(clip, height, width, every) for clip in clips], every
+
+
+def _read(clip: str, height: int, width: int, every: int) -> Frames:
+    kept: list[Frames] = []
+    last: Frames | None = None
+    with VideoReader(clip) as reader:
+        frames = (event for event in reader if isinstance(event, Frame))
+        for number, frame in enumerate(frames):
+            if number % every == 0 and (last is None or not np.array_equal(last, frame.rgb)):
+                last = frame.rgb
+                kept.append(resize(frame.rgb[None], height, width)[0])
+    return np.stack(kept)
+
+
+def _hyperparameters(arch: str, size: tuple[int, int] | None, rank: int | None) -> dict[str, int]:
+    family = arch.split("-")[0]
+    if family not in DEFAULT_RANKS:
+        if rank is not None:
+            raise UsageError(f"{arch} has no linear layers, so no rank")
+        return {}
+    chosen = {"rank": DEFAULT_RANKS[family] if rank is None else rank}
+    return chosen | ({"width": size[0], "height": size[1]} if size else {})
+
+
+def _steps_in(
+    seconds: float, arch: str, hyperparameters: Mapping[str, int], footage: Footage, plan: Plan, device: torch.device
+) -> int:
+    """Steps that fit in the time, by timing a few on a network that is then thrown away."""
+    short = replace(plan, steps=TIMED_STEPS, validate_every=TIMED_STEPS)
+    probe = build(arch, hyperparameters)
+    fit(probe, footage.train, [footage.validation[0][:1]], replace(short, steps=2), device=device)
+    began = monotonic()
+    fit(probe, footage.train, [footage.validation[0][:1]], short, device=device)
+    return max(TIMED_STEPS, int(seconds / ((monotonic() - began) / TIMED_STEPS)))
+
+
+def _total(clips: list[Frames]) -> int:
+    return sum(len(clip) for clip in clips)

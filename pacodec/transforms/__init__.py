@@ -1,0 +1,1 @@
+"""Transforms: pictures to codes or latents and back, one file an architecture."""

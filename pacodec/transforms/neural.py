@@ -1,0 +1,86 @@
+"""An autoencoder as a transform: devices, padding and resizing, batches, uint8 pictures in and out."""
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pacodec.errors import CorruptFileError, UsageError
+from pacodec.transforms.autoencoder import Autoencoder
+from pacodec.transforms.base import Pictures
+from pacodec.transforms.registry import build
+from pacodec.weights import ModelFile
+
+BATCH_PIXELS = 1 << 19
+"""Pixels that go through a network at once: 16 frames of 160 x 200."""
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is a GPU where there is one; UsageError for `cuda` without one."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device cuda: there is no usable GPU on this machine")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def load_autoencoder(model: ModelFile) -> Autoencoder:
+    """The network of a model file, folded, for inference; CorruptFileError where weights and shape disagree."""
+    with torch.device("meta"):  # no memory until the shapes are known to agree
+        network = build(model.info.arch, model.info.hyperparameters, folded=True)
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    tensors = model.tensors()
+    if expected != {name: value.shape for name, value in tensors.items()}:
+        raise CorruptFileError(f"{model.name}: the weights do not fit the architecture {model.info.arch}")
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()}, assign=True)
+    return network.eval()
+
+
+class NeuralTransform:
+    """Pictures to latents in [0, 1] and back by an autoencoder."""
+
+    def __init__(self, model: ModelFile, device: str = "auto") -> None:
+        self.device = choose_device(device)
+        self.network = load_autoencoder(model).to(self.device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.name = model.info.arch
+
+    def grid(self, height: int, width: int) -> tuple[int, int, int]:
+        """(C, h, w) of the latents of a height x width picture."""
+        return self.network.grid(height, width)
+
+    @torch.inference_mode()
+    def analyse(self, pictures: Pictures) -> NDArray[np.float32]:
+        """uint8 [n, H, W, 3] to float32 [n, C, h, w]; a fixed-size network sees the pictures resized."""
+        height, width = pictures.shape[1:3]
+        if self.network.size is not None:
+            pictures = resize(pictures, *self.network.size)
+        step = max(1, BATCH_PIXELS // (pictures.shape[1] * pictures.shape[2]))
+        parts = []
+        for start in range(0, len(pictures), step):
+            part = np.ascontiguousarray(pictures[start : start + step])
+            images = torch.from_numpy(part).to(self.device).permute(0, 3, 1, 2).float().mul_(1 / 255)
+            parts.append(self.network.encode(images).float().cpu().numpy())
+        return np.concatenate(parts) if parts else np.empty((0, *self.grid(height, width)), np.float32)
+
+    @torch.inference_mode()
+    def synthesise(self, latents: NDArray[np.float32], height: int, width: int) -> Pictures:
+        """float32 [n, C, h, w] to uint8 [n, height, width, 3]."""
+        inner = self.network.size or (height, width)
+        step = max(1, BATCH_PIXELS // (inner[0] * inner[1]))
+        parts = []
+        for start in range(0, len(latents), step):
+            values = torch.from_numpy(latents[start : start + step]).to(self.device)
+            images = self.network.decode(values.contiguous(memory_format=torch.channels_last))
+            levels = images[..., : inner[0], : inner[1]].mul(255).round_().clamp_(0, 255)
+            parts.append(levels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
+        pictures = np.concatenate(parts) if parts else np.empty((0, *inner, 3), np.uint8)
+        return resize(pictures, height, width)
+
+
+def resize(pictures: Pictures, height: int, width: int) -> Pictures:
+    """uint8 [n, H, W, 3] to [n, height, width, 3] by Lanczos resampling, the study's choice; as they are when equal."""
+    if pictures.shape[1:3] == (height, width):
+        return pictures
+    resized = np.empty((len(pictures), height, width, 3), np.uint8)
+    for source, target in zip(pictures, resized, strict=True):
+        cv2.resize(source, (width, height), dst=target, interpolation=cv2.INTER_LANCZOS4)
+    return resized

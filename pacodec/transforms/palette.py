@@ -1,0 +1,141 @@
+"""k-means colours: a code is the index of a pixel's nearest colour. Exact integers both ways.
+
+The study's third quantizer applied to pixels. Corrections, quantized with a step, can follow the index as three more
+code planes: step 1 makes any picture lossless, step s bounds the error of a channel by s // 2.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacodec.errors import CorruptFileError
+from pacodec.transforms.base import Pictures
+
+MAX_COLOURS = 256
+LLOYD_ROUNDS = 24
+MAX_SAMPLE_COLOURS = 1 << 15
+"""Distinct colours that k-means sees; rarer ones beyond that are left out."""
+MAX_CORRECTION_STEP = 64
+
+
+class PaletteTransform:
+    """Pictures to codes [n, 1, H, W], or [n, 4, H, W] with corrections of R, G and B."""
+
+    name = "palette"
+
+    def __init__(self, palette: NDArray[np.uint8], correction_step: int = 0) -> None:
+        """`palette` is uint8 [K, 3]; `correction_step` 0 means no corrections."""
+        self.palette, self.correction_step = palette, correction_step
+        self._nearest: NDArray[np.int16] | None = None
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> "PaletteTransform":
+        """Of the header's map {palette: K RGB triples, correction_step: int}; CorruptFileError if malformed."""
+        data, step = parameters.get("palette"), parameters.get("correction_step")
+        if not isinstance(data, bytes) or len(data) % 3 or not 3 <= len(data) <= 3 * MAX_COLOURS:
+            raise CorruptFileError("the palette is missing or malformed")
+        if not isinstance(step, int) or not 0 <= step <= MAX_CORRECTION_STEP:
+            raise CorruptFileError(f"the palette's correction step {step!r} is not in 0..{MAX_CORRECTION_STEP}")
+        return cls(np.frombuffer(data, np.uint8).reshape(-1, 3), step)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the header carries."""
+        return {"palette": self.palette.tobytes(), "correction_step": self.correction_step}
+
+    def grid(self, height: int, width: int) -> tuple[int, int, int]:
+        """As large as the picture."""
+        return (4 if self.correction_step else 1), height, width
+
+    def encode(self, pictures: Pictures) -> NDArray[np.uint8]:
+        """uint8 [n, H, W, 3] to codes."""
+        indices = self._indices(pictures)
+        if not self.correction_step:
+            return indices[:, None]
+        errors = pictures.astype(np.int16) - self.palette[indices]
+        step = self.correction_step
+        steps = errors if step == 1 else np.sign(errors) * ((np.abs(errors) + step // 2) // step)
+        corrections = np.moveaxis(steps.astype(np.uint8), 3, 1)  # modulo 256
+        return np.concatenate([indices[:, None], corrections], 1)
+
+    def decode(self, codes: NDArray[np.uint8]) -> Pictures:
+        """Codes to uint8 [n, H, W, 3]; CorruptFileError for an index beyond the palette."""
+        indices = codes[:, 0]
+        if indices.size and int(indices.max()) >= len(self.palette):
+            raise CorruptFileError("a code is beyond the palette")
+        pictures = self.palette[indices]
+        if not self.correction_step:
+            return pictures
+        steps = np.moveaxis(codes[:, 1:], 1, 3)
+        if self.correction_step == 1:
+            return pictures + steps  # modulo 256
+        corrected = pictures.astype(np.int16) + steps.view(np.int8) * np.int16(self.correction_step)
+        return corrected.clip(0, 255).astype(np.uint8)
+
+    def _indices(self, pictures: Pictures) -> NDArray[np.uint8]:
+        """Nearest colours through a table of all 2^24, filled as colours turn up: clips repeat theirs."""
+        if self._nearest is None:
+            self._nearest = np.full(1 << 24, -1, np.int16)
+        packed = pack_colours(pictures)
+        indices = self._nearest[packed]
+        if int(indices.min(initial=0)) < 0:
+            new = np.unique(packed[indices < 0])
+            self._nearest[new] = nearest_colours(unpack_colours(new), self.palette)
+            indices = self._nearest[packed]
+        return indices.astype(np.uint8)
+
+
+def learn_palette(pictures: Sequence[Pictures], colours: int = MAX_COLOURS) -> NDArray[np.uint8]:
+    """uint8 [K, 3], K <= colours: the colours themselves where there are few enough, else their k-means.
+
+    Each distinct colour weighs as often as it occurs. The start is k-means++ without chance: each further colour is the
+    one with the largest share of the error left (Arthur, Vassilvitskii 2007, section 2, made deterministic).
+    """
+    packed, counts = np.unique(np.concatenate([pack_colours(p).ravel() for p in pictures]), return_counts=True)
+    if len(packed) <= colours:
+        return unpack_colours(packed)
+    if len(packed) > MAX_SAMPLE_COLOURS:
+        common = np.sort(np.argpartition(counts, -MAX_SAMPLE_COLOURS)[-MAX_SAMPLE_COLOURS:])
+        packed, counts = packed[common], counts[common]
+    points = unpack_colours(packed).astype(np.float64)
+    centres = _spread(points, counts, colours)
+    for _ in range(LLOYD_ROUNDS):
+        labels = nearest_colours(points, centres)
+        weights = np.bincount(labels, counts, minlength=colours)
+        sums = np.stack([np.bincount(labels, counts * points[:, c], minlength=colours) for c in range(3)], 1)
+        centres = np.where(weights[:, None] > 0, sums / np.maximum(weights, 1)[:, None], centres)
+    return np.unique(np.rint(centres).astype(np.uint8), axis=0)
+
+
+def _spread(points: NDArray[np.float64], counts: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+    centres = np.empty((k, 3))
+    centres[0] = points[np.argmax(counts)]
+    distance = np.square(points - centres[0]).sum(1)
+    for index in range(1, k):
+        centres[index] = points[np.argmax(distance * counts)]
+        np.minimum(distance, np.square(points - centres[index]).sum(1), out=distance)
+    return centres
+
+
+def nearest_colours(points: NDArray[Any], palette: NDArray[Any], chunk: int = 1 << 14) -> NDArray[np.int64]:
+    """Index of the nearest palette entry [K, 3] for each of the points [N, 3]."""
+    centres = palette.astype(np.float64)
+    norms = np.square(centres).sum(1)
+    labels = np.empty(len(points), np.int64)
+    for start in range(0, len(points), chunk):
+        part = points[start : start + chunk].astype(np.float64)
+        labels[start : start + chunk] = np.argmin(norms - 2 * (part @ centres.T), axis=1)
+    return labels
+
+
+def pack_colours(pictures: Pictures) -> NDArray[np.int32]:
+    """uint8 [..., 3] to 24-bit integers [...]."""
+    wide = pictures.astype(np.int32)
+    return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+
+
+def unpack_colours(packed: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """24-bit integers [N] to uint8 [N, 3]."""
+    return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], 1).astype(np.uint8)

@@ -1,0 +1,128 @@
+"""Model files: safetensors with what was trained, on what and how well, identified by the sha256 of their bytes.
+
+A model file is untrusted: sizes are checked before memory is taken, and nothing in it is ever executed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from pacodec import limits
+from pacodec.errors import CorruptFileError, FileAccessError, UnsupportedError
+
+FORMAT_VERSION = 1
+SUFFIX = ".pacmodel"
+SCALE_SUFFIX = "@scale"
+"""An int8 tensor X holds X = int8 * X@scale, one float32 scale a row."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The metadata block of a model file."""
+
+    arch: str
+    hyperparameters: Mapping[str, int]
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """What it was trained on and for how long."""
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    """Measured on held-out footage: psnr (mean, dB), psnr_low (5th percentile of frames), frames."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model as it lies in a file or in a .pac."""
+
+    name: str
+    data: bytes = field(repr=False)
+    sha256: bytes = field(repr=False)
+    info: ModelInfo
+
+    @classmethod
+    def read(cls, path: Path) -> "ModelFile":
+        """Load a file; FileAccessError, CorruptFileError, LimitError or UnsupportedError say what is wrong."""
+        try:
+            limits.check("size of the model file", path.stat().st_size, limits.MAX_MODEL_BYTES)
+            data = path.read_bytes()
+        except OSError as error:
+            raise FileAccessError(f"{path}: {error.strerror}") from error
+        return cls.parse(data, path.stem, str(path))
+
+    @classmethod
+    def parse(cls, data: bytes, name: str, source: str) -> "ModelFile":
+        """The model in `data`, which came from `source`."""
+        return cls(name, data, hashlib.sha256(data).digest(), _parse_info(data, source))
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """All weights as float32, 8-bit ones scaled back. CorruptFileError where the tensors are malformed."""
+        try:
+            stored = load(self.data)
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise CorruptFileError(f"{self.name}: not a valid model file ({error})") from error
+        weights = {}
+        for name, values in stored.items():
+            if name.endswith(SCALE_SUFFIX):
+                continue
+            if values.dtype == np.int8:
+                scale = stored.get(name + SCALE_SUFFIX)
+                if scale is None or scale.shape != values.shape[:-1]:
+                    raise CorruptFileError(f"{self.name}: the scales of {name} are missing or of the wrong shape")
+                weights[name] = values.astype(np.float32) * scale.astype(np.float32)[..., None]
+            elif values.dtype in (np.float16, np.float32):
+                weights[name] = values.astype(np.float32)
+            else:
+                raise CorruptFileError(f"{self.name}: tensor {name} is of type {values.dtype}")
+            if not np.isfinite(weights[name]).all():
+                raise CorruptFileError(f"{self.name}: tensor {name} holds values that are no numbers")
+        return weights
+
+
+def dump(weights: Mapping[str, NDArray[np.float32]], info: ModelInfo) -> bytes:
+    """The bytes of a model file: large matrices in 8 bits with a scale a row, all else in half precision.
+
+    A fully-connected network is nearly all matrix; a convolution is small, and half precision costs it nothing.
+    """
+    stored: dict[str, NDArray[Any]] = {}
+    for name, values in weights.items():
+        if values.ndim == 3:
+            scale = np.maximum(np.abs(values).max(-1), 1e-12) / 127
+            stored[name] = np.rint(values / scale[..., None]).astype(np.int8)
+            stored[name + SCALE_SUFFIX] = scale.astype(np.float32)
+        else:
+            stored[name] = values.astype(np.float16)
+    metadata = {
+        "pacodec": str(FORMAT_VERSION),
+        "arch": info.arch,
+        "hyperparameters": json.dumps(dict(info.hyperparameters), sort_keys=True),
+        "training": json.dumps(dict(info.training), sort_keys=True),
+        "quality": json.dumps(dict(info.quality), sort_keys=True),
+    }
+    return save(stored, metadata)
+
+
+def _parse_info(data: bytes, source: str) -> ModelInfo:
+    """Read the safetensors header alone (8 bytes of little-endian length, then JSON), after checking its length."""
+    if len(data) < 8 or data[8:9] != b"{":
+        raise CorruptFileError(f"{source}: not a model file")
+    length = int.from_bytes(data[:8], "little")
+    limits.check(f"{source}: header of the model file", length, limits.MAX_MODEL_HEADER_BYTES)
+    try:
+        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        version = int(metadata["pacodec"])
+        if version > FORMAT_VERSION:
+            raise UnsupportedError(
+                f"{source}: a model of format version {version}; this program reads {FORMAT_VERSION}"
+            )
+        maps = {key: json.loads(metadata[key]) for key in ("hyperparameters", "training", "quality")}
+        if not all(isinstance(value, dict) for value in maps.values()):
+            raise CorruptFileError(f"{source}: malformed model metadata")
+        return ModelInfo(str(metadata["arch"]), **maps)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CorruptFileError(f"{source}: not a pacodec model file") from error

@@ -1,0 +1,98 @@
+"""Small video files made on the spot, for tests."""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation
+from numpy.typing import NDArray
+
+ACCURATE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+TIME_BASE = Fraction(1, 12800)
+
+
+def picture(number: int, width: int = 64, height: int = 48) -> NDArray[np.uint8]:
+    """A smooth picture, uint8 [height, width, 3], with a square that is elsewhere in each of the first 200."""
+    y, x = np.mgrid[:height, :width]
+    rgb = np.stack([40 + 150 * x / width, 60 + 120 * y / height, np.full(x.shape, 80.0 + 10 * (number % 8))], axis=-1)
+    left, top = number * 3 % max(width - 8, 1), number // 8 * 5 % max(height - 8, 1)
+    rgb[top : top + 8, left : left + 8] = (220, 30, 90)
+    return rgb.round().astype(np.uint8)
+
+
+def make_clip(
+    path: Path | str,
+    *,
+    width: int = 64,
+    height: int = 48,
+    frames: int = 12,
+    times: Sequence[int] | None = None,
+    time_base: Fraction = TIME_BASE,
+    codec: str = "libx264",
+    pixel_format: str = "yuv420p",
+    options: dict[str, str] | None = None,
+    color: tuple[int, int, int, int] | None = None,
+    rotation: int = 0,
+    pixel_aspect: Fraction | None = None,
+    audio: str | None = None,
+    audio_start: int = 0,
+    container_options: dict[str, str] | None = None,
+) -> list[NDArray[np.uint8]]:
+    """Write a clip in the format that the suffix says and return its pictures as they were before encoding.
+
+    `times` are the presentation times in ticks of `time_base` (default: 25 frames/s from zero); `color` is range,
+    matrix, primaries, transfer; `audio` the name of an encoder for one second of sound at 48 kHz that starts at sample
+    `audio_start`.
+    """
+    pictures = [picture(number, width, height) for number in range(frames if times is None else len(times))]
+    step = int(Fraction(1, 25) / time_base)
+    times = [step * number for number in range(frames)] if times is None else times
+    with av.open(str(path), "w", container_options=container_options or {}) as output:
+        video: Any = output.add_stream(codec, rate=25, options=options or {})
+        video.width, video.height, video.pix_fmt = width, height, pixel_format
+        video.time_base = video.codec_context.time_base = time_base
+        if color is not None:
+            context = video.codec_context
+            context.color_range, context.colorspace, context.color_primaries, context.color_trc = color
+        if pixel_aspect is not None:
+            video.codec_context.sample_aspect_ratio = pixel_aspect
+        if rotation:
+            video.set_display_rotation(rotation)
+        sound = _sound(output, audio, audio_start) if audio else iter(())
+        for rgb, pts in zip(pictures, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
+                format=pixel_format,
+                dst_colorspace=color[1] if color else None,
+                dst_color_range=color[0] if color else None,
+                interpolation=ACCURATE,
+            )
+            frame.pts, frame.time_base = pts, time_base
+            output.mux(video.encode(frame))
+            output.mux(next(sound, []))
+        output.mux(video.encode(None))
+        for packets in sound:
+            output.mux(packets)
+    return pictures
+
+
+def make_sound(path: Path | str, codec: str) -> None:
+    """Write a file that has one audio track and nothing else."""
+    with av.open(str(path), "w") as output:
+        for packets in _sound(output, codec, 0):
+            output.mux(packets)
+
+
+def _sound(output: av.container.OutputContainer, codec: str, start: int) -> Iterator[list[av.Packet]]:
+    rate, block = 48_000, 960
+    track: Any = output.add_stream(codec, rate=rate)
+    track.layout = "stereo"
+    for at in range(0, rate, block):
+        wave = np.sin(np.arange(at, at + block) / 20)
+        samples = np.stack([wave, wave / 2]).astype(np.float32) * 0.3
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+        frame.sample_rate, frame.pts, frame.time_base = rate, start + at, Fraction(1, rate)
+        yield track.encode(frame)
+    yield track.encode(None)
