@@ -13,6 +13,8 @@ Names load what they need when first used: `pacodec.info` imports neither torch 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from pacodec.decoder import Decoder as Decoder
     from pacodec.decoder import Decoder as open  # noqa: N813 (it reads as a function)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pacodec.container import Component, Header, ModelRef
 from pacodec.errors import CorruptFileError, UnsupportedError
-from pacodec.predictors.base import Grids, GridSpec
+from pacodec.grids import Grids, GridSpec
 from pacodec.quantizers import QUANTIZERS, Parameters, Quantizer
 from pacodec.transforms.base import Pictures
 from pacodec.transforms.palette import PaletteTransform

@@ -19,10 +19,10 @@ from pacodec.coders import PictureCoder, coder_for
 from pacodec.container import Gop, Header, Reader
 from pacodec.errors import CorruptFileError, UsageError
 from pacodec.gops import PULL, GopCursor, decode_gop
+from pacodec.grids import Grids
 from pacodec.media import Image
 from pacodec.metadata import Metadata
 from pacodec.predictors import get_predictor
-from pacodec.predictors.base import Grids
 from pacodec.transforms.base import Pictures
 from pacodec.weights import ModelFile
 

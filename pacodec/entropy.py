@@ -104,13 +104,16 @@ class RangeDecoder:
 
 
 def normalize(counts: Integers, total_bits: int) -> Integers:
-    """Positive integer frequencies [m] with total 2^total_bits (at most 24), close to `counts` [m] (non-negative, with
-    a total between 1 and 2^38). Integer arithmetic only; what rounding leaves over goes to the most frequent symbol.
+    """Positive integer frequencies [..., m] with total 2^total_bits (at most 24), close to `counts` [..., m]
+    (non-negative, each table's total between 1 and 2^38). Integer arithmetic only; what rounding leaves over goes to
+    the most frequent symbol.
     """
-    spare = (1 << total_bits) - len(counts)
+    spare = (1 << total_bits) - counts.shape[-1]
     assert spare >= 0
-    frequencies: Integers = counts * spare // counts.sum() + 1
-    frequencies[int(np.argmax(frequencies))] += (1 << total_bits) - frequencies.sum()
+    frequencies: Integers = counts * spare // counts.sum(-1, keepdims=True) + 1
+    left = (1 << total_bits) - frequencies.sum(-1, keepdims=True)
+    most = frequencies.argmax(-1)[..., None]
+    np.put_along_axis(frequencies, most, np.take_along_axis(frequencies, most, -1) + left, -1)
     return frequencies
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pacodec.coders import PictureCoder
 from pacodec.container import Gop
 from pacodec.errors import CorruptFileError
+from pacodec.grids import Grids, GridSpec
 from pacodec.metrics import psnr
-from pacodec.predictors.base import GridDecoder, Grids, GridSpec, Predictor
+from pacodec.predictors.base import GridDecoder, Predictor
 from pacodec.quantizers import Parameters
 from pacodec.transforms.base import Pictures
 

@@ -1,21 +1,13 @@
 """What a .pac file holds, read in milliseconds: imports neither torch nor PyAV."""
 
-import importlib.metadata
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pacodec import __version__
 from pacodec.container import Header, Reader
 
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("pacodec")
-    except importlib.metadata.PackageNotFoundError:  # run from a source tree that is not installed
-        return "0"
-
-
-WRITER = f"pacodec {_version()}"
+WRITER = f"pacodec {__version__}"
 """What the header says wrote the file."""
 
 

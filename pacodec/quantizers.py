@@ -102,7 +102,8 @@ class ScaleQuantizer:
         """The nearest of the levels."""
         low, step = self._affine(parameters)
         steps = np.rint((latents - low) / step)
-        return np.clip(steps, 0, parameters["levels"] - 1).astype(np.uint8)
+        codes: Codes = np.clip(steps, 0, parameters["levels"] - 1).astype(np.uint8)
+        return codes
 
     def dequantize(self, codes: Codes, parameters: Parameters) -> Latents:
         """R = low + S q."""

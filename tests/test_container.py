@@ -47,8 +47,8 @@ from pacodec.errors import (
     UnsupportedError,
     UsageError,
 )
+from pacodec.grids import GridSpec
 from pacodec.media import AudioPacket, AudioStream, VideoFormat
-from pacodec.predictors.base import GridSpec
 
 AUDIO = AudioStream("aac", Fraction(1, 44100), 44100, "stereo", "fltp", extradata=b"\x12\x10")
 HEADER = Header(

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pacodec.errors import CorruptFileError, UnsupportedError
+from pacodec.grids import GridSpec
 from pacodec.predictors import PREDICTORS, get_predictor
-from pacodec.predictors.base import GridSpec
 
 KINDS = [("none", False), ("none", True), ("adaptive", False), ("adaptive", True)]
 # Of the range coder's part alone: what zstd writes for the first grid may change with its version.

@@ -4,6 +4,7 @@ import importlib
 
 import click
 
+from pacodec import __version__
 from pacodec.cli.run import Failing
 
 COMMANDS = {
@@ -45,7 +46,7 @@ class PacodecGroup(Failing, Commands):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: pacodec encode play.mp4 play.pac && pacodec info play.pac",
 )
-@click.version_option(package_name="pacodec")
+@click.version_option(__version__)
 def main() -> None:
     """A learned video codec: train it on your own footage, store the rest of it many times smaller.
 

@@ -17,8 +17,8 @@ from typing import Any, Self
 from pacodec import limits
 from pacodec.container import mapping
 from pacodec.errors import CorruptFileError
+from pacodec.grids import GridSpec
 from pacodec.media import VideoFormat
-from pacodec.predictors.base import GridSpec
 
 MAX_NAME = 256
 """Characters of a name."""

@@ -11,7 +11,8 @@ import numpy as np
 
 from pacodec.entropy import RangeDecoder, RangeEncoder, SymbolCoder
 from pacodec.errors import CorruptFileError
-from pacodec.predictors.base import GridDecoder, GridEncoder, Grids, GridSpec
+from pacodec.grids import Grids, GridSpec
+from pacodec.predictors.base import GridDecoder, GridEncoder
 from pacodec.predictors.nominal import Codes, NominalModel
 from pacodec.predictors.ordinal import OrdinalModel
 from pacodec.predictors.squeezed import BoundedReader, compress

@@ -1,32 +1,8 @@
 """The interface between code grids and bytes: all right of it is lossless, exact, and knows nothing of pictures."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-Grids = NDArray[np.uint8]
-"""Codes of n frames, uint8 [n, C, h, w]."""
-
-
-@dataclass(frozen=True)
-class GridSpec:
-    """Shape and nature of a code grid.
-
-    `ordinal` says that neighbouring code values mean similar things (quantized latents); otherwise a code is a bare
-    label (palette indices).
-    """
-
-    channels: int
-    height: int
-    width: int
-    ordinal: bool
-
-    @property
-    def size(self) -> int:
-        """Codes of one frame."""
-        return self.channels * self.height * self.width
+from pacodec.grids import Grids, GridSpec
 
 
 class GridEncoder(Protocol):

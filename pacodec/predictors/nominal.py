@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec.entropy import Integers, SymbolCoder
-from pacodec.predictors.base import GridSpec
+from pacodec.grids import GridSpec
 from pacodec.predictors.block_flags import LATTICES, BlockFlags
 from pacodec.predictors.hashing import Hashes, salts, scramble
 from pacodec.predictors.mixer import Mixer

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from pacodec.predictors.base import GridDecoder, GridEncoder, Grids, GridSpec
+from pacodec.grids import Grids, GridSpec
+from pacodec.predictors.base import GridDecoder, GridEncoder
 from pacodec.predictors.squeezed import BoundedReader, stream_compressor
 
 

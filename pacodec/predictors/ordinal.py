@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec.entropy import Integers, SymbolCoder, normalize
-from pacodec.predictors.base import GridSpec
+from pacodec.grids import GridSpec
 
 Codes = NDArray[np.uint8]
 
@@ -73,16 +73,22 @@ class OrdinalModel:
 
     def _code_differences(self, coder: SymbolCoder, classes: Integers, truth: Codes | None) -> Codes:
         """Differences mod 256 of n codes, uint8 [n]."""
-        change = np.empty(len(classes), np.uint8)
         order = np.argsort(classes, kind="stable")
-        for members in np.split(order, np.flatnonzero(np.diff(classes[order])) + 1):
-            counts = self._counts[classes[members[0]]]
-            known = None if truth is None else truth[members].astype(np.int32)
-            symbols = coder.symbols(normalize(counts, _TABLE_BITS), len(members), known)
-            change[members] = symbols
-            counts += _GAIN * np.bincount(symbols, minlength=256)
-            while counts.sum() > _MOST:
-                counts -= counts >> 1
+        members = np.bincount(classes, minlength=len(self._counts))
+        present = np.flatnonzero(members)
+        tables = normalize(self._counts[present], _TABLE_BITS)
+        known = None if truth is None else np.split(truth[order].astype(np.int32), np.cumsum(members[present])[:-1])
+        symbols = np.concatenate(
+            [
+                coder.symbols(table, int(count), None if known is None else known[i])
+                for i, (table, count) in enumerate(zip(tables, members[present], strict=True))
+            ]
+        )
+        change = np.empty(len(classes), np.uint8)
+        change[order] = symbols
+        self._counts += _GAIN * np.bincount(classes[order] << 8 | symbols, minlength=self._counts.size).reshape(-1, 256)
+        while (heavy := self._counts.sum(1) > _MOST).any():
+            self._counts[heavy] -= self._counts[heavy] >> 1
         return change
 
 
