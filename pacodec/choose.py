@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
 from pacodec import models
 from pacodec.coders import PaletteCoder, PictureCoder, latent_coder
-from pacodec.errors import ModelError, QualityError, UsageError
+from pacodec.errors import CorruptFileError, LimitError, ModelError, QualityError, UnsupportedError, UsageError
+from pacodec.files import naming
 from pacodec.media import Image
 from pacodec.metrics import psnr
 from pacodec.quantizers import QUANTIZERS
@@ -130,29 +130,30 @@ def _by_sample(sample: Sequence[Image], wishes: Wishes) -> list[Choice]:
 def _palette(sample: Sequence[Image], quality: int | None, reason: str) -> Choice:
     """The palette of a quality; None is lossless."""
     step = 1 if quality is None else CORRECTION_STEPS.get(quality, 0)
-    colours = learn_palette(sample, MAX_COLOURS if quality is None else COLOURS[quality])
+    most = MAX_COLOURS if quality is None else COLOURS[quality]
+    colours = learn_palette(sample, most)
     height, width = sample[0].shape[:2]
-    return Choice(PaletteCoder(PaletteTransform(colours, step), height, width), reason)
+    return Choice(PaletteCoder(PaletteTransform(colours, step, most - len(colours)), height, width), reason)
 
 
 def _latent(model: ModelFile, sample: Sequence[Image], wishes: Wishes) -> PictureCoder:
     height, width = sample[0].shape[:2]
     levels = LEVELS[wishes.quality or DEFAULT_QUALITY]
     name = wishes.quantizer or DEFAULT_QUANTIZER
-    return latent_coder(model, name, height, width, levels=levels, device=wishes.device)
+    with naming(model.name):
+        return latent_coder(model, name, height, width, levels=levels, device=wishes.device)
 
 
 def _best_autoencoder(sample: Sequence[Image], wishes: Wishes) -> Choice | None:
     """The installed model that does best on the sample."""
     best: tuple[float, Choice] | None = None
-    for model in _installed():
-        coder = _latent(model, sample, wishes)
+    for path in models.paths():
+        try:
+            model = ModelFile.read(path)
+            coder = _latent(model, sample, wishes)
+        except (CorruptFileError, UnsupportedError, LimitError):  # `pacodec models` says which; others may do
+            continue
         reached = sample_psnr(coder, sample)
         if best is None or reached > best[0]:
             best = reached, Choice(coder, f"model {model.name}, the best of those installed", model)
     return best and best[1]
-
-
-@cache
-def _installed() -> tuple[ModelFile, ...]:
-    return tuple(ModelFile.read(path) for path in models.paths())

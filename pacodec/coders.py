@@ -52,6 +52,9 @@ class PictureCoder(Protocol):
     def quantize(self, latents: NDArray[Any], parameters: Parameters) -> Grids:
         """Latents to codes, uint8 [n, C, h, w]."""
 
+    def additions(self) -> Parameters:
+        """What a GOP's transform must say beyond the header, for all that was analysed so far."""
+
     def decode(self, codes: Grids, transform: Parameters, quantizer: Parameters) -> Pictures:
         """Codes to uint8 [n, H, W, 3], given a GOP's own parameters."""
 
@@ -80,6 +83,10 @@ class PaletteCoder:
     def quantize(self, latents: NDArray[Any], parameters: Parameters) -> Grids:
         """The codes themselves."""
         return latents
+
+    def additions(self) -> Parameters:
+        """Colours that the sample did not show."""
+        return self.palette.additions
 
     def decode(self, codes: Grids, transform: Parameters, quantizer: Parameters) -> Pictures:
         """By the GOP's own palette where it has one."""
@@ -123,6 +130,10 @@ class LatentCoder:
     def quantize(self, latents: NDArray[Any], parameters: Parameters) -> Grids:
         """By the quantizer."""
         return self.method.quantize(latents, parameters)
+
+    def additions(self) -> Parameters:
+        """None: a model is what it is."""
+        return {}
 
     def decode(self, codes: Grids, transform: Parameters, quantizer: Parameters) -> Pictures:
         """Through the decoder network."""

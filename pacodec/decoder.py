@@ -1,9 +1,11 @@
 """A .pac file as a sequence of pictures, at random or in order."""
 
 import bisect
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -18,6 +20,7 @@ from pacodec.ahead import in_order
 from pacodec.coders import PictureCoder, coder_for
 from pacodec.container import Gop, Header, Reader
 from pacodec.errors import CorruptFileError, UsageError
+from pacodec.files import naming
 from pacodec.gops import PULL, GopCursor, decode_gop
 from pacodec.grids import Grids
 from pacodec.media import Image
@@ -43,6 +46,11 @@ def model_of(header: Header, embedded: bytes | None, given: str | None = None) -
             raise CorruptFileError("the embedded model is not the one the header names")
         return model
     return models.find_by_hash(header.model.sha256, header.model.name, given)
+
+
+def exact_seconds(seconds: float) -> Fraction:
+    """What was meant: 0.12 is 3/25, while the float is a little less and would fall into the frame before."""
+    return Fraction(seconds).limit_denominator(10**6)
 
 
 class GopPictures:
@@ -110,7 +118,8 @@ class Decoder(Sequence[Image]):
     """
 
     def __init__(self, path: str | Path, *, model: str | None = None, device: str = "auto", jobs: int = 1) -> None:
-        self._reader = Reader(path)
+        with naming(path):
+            self._reader = Reader(path)
         self._model, self._device, self._jobs = model, device, jobs
         self._starts = [0, *accumulate(entry.frames for entry in self._reader.gops)]
         self._coder: PictureCoder | None = None
@@ -152,7 +161,9 @@ class Decoder(Sequence[Image]):
             start, stop, step = index.indices(len(self))
             if step == 1:
                 return [picture for batch in self.batches(start, stop) for picture in batch]
-            return [self[i] for i in range(start, stop, step)]
+            wanted = range(start, stop, step)
+            pictures = [self[i] for i in sorted(wanted)]  # forwards: a step back decodes its GOP anew
+            return pictures if step > 0 else pictures[::-1]
         number, frame = self._locate(index)
         with self._fresh_lock():
             cursor = self._at(number)
@@ -168,13 +179,14 @@ class Decoder(Sequence[Image]):
 
     def times(self) -> NDArray[np.float64]:
         """When each frame is shown, in seconds [len]."""
-        ticks = [self._reader.gop(number).pts[:-1] for number in range(len(self._reader.gops))]
-        joined = np.concatenate(ticks or [np.empty(0, np.int64)])
-        return joined.astype(np.float64) * float(self._reader.header.video.time_base)
+        return self._ticks().astype(np.float64) * float(self._reader.header.video.time_base)
 
     def batches(self, start: int = 0, stop: int | None = None) -> Iterator[Pictures]:
-        """Frames start to stop in order, uint8 [n, H, W, 3] at a time: the fast way through many frames."""
-        stop = len(self) if stop is None else min(stop, len(self))
+        """Frames start to stop in order, uint8 [n, H, W, 3] at a time: the fast way through many frames.
+
+        The two count as in a slice: negative ones from the end.
+        """
+        start, stop, _ = slice(start, stop).indices(len(self))
         if start >= stop:
             return
         first, last = bisect.bisect_right(self._starts, start) - 1, bisect.bisect_left(self._starts, stop)
@@ -190,11 +202,15 @@ class Decoder(Sequence[Image]):
 
     def frames_between(self, start: float, end: float) -> Iterator[Image]:
         """The pictures shown at some time in [start, end), in seconds; UsageError for a range that is not one."""
-        if not start <= end:
-            raise UsageError(f"the time range {start:g} to {end:g} is empty")
-        times = self.times()
-        first = max(0, int(np.searchsorted(times, start, side="right")) - 1)
-        for batch in self.batches(first, int(np.searchsorted(times, end, side="left"))):
+        if not -math.inf < start <= end < math.inf:
+            raise UsageError(f"{start:g} to {end:g} seconds is no range of time")
+        base, entries = self._reader.header.video.time_base, self._reader.gops
+        begin, until = exact_seconds(start) / base, exact_seconds(end) / base
+        if start == end or not entries or begin >= entries[-1].end:
+            return
+        ticks = self._ticks()
+        first = max(0, int(np.searchsorted(ticks, math.floor(begin), side="right")) - 1)
+        for batch in self.batches(first, int(np.searchsorted(ticks, math.ceil(until), side="left"))):
             yield from batch
 
     @property
@@ -205,6 +221,11 @@ class Decoder(Sequence[Image]):
             model = model_of(header, self._reader.model_bytes(), self._model)
             self._coder = coder_for(header, model, self._device)
         return self._coder
+
+    def _ticks(self) -> NDArray[np.int64]:
+        """When each frame is shown, in the header's time base."""
+        ticks = [self._reader.gop(number).pts[:-1] for number in range(len(self._reader.gops))]
+        return np.concatenate(ticks or [np.empty(0, np.int64)])
 
     def _locate(self, index: int) -> tuple[int, int]:
         """GOP and frame within it."""

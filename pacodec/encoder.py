@@ -1,5 +1,6 @@
 """A video to a .pac file: frames to GOPs, GOPs to chunks, in memory that does not grow with the video."""
 
+import math
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -98,7 +99,7 @@ def encode(
     Raises the exceptions of `pacodec.errors`: FileAccessError, UsageError, CorruptFileError (the source is no video),
     ModelError, LimitError, QualityError (`min_psnr` not reached).
     """
-    if gop_seconds <= 0:
+    if not (math.isfinite(gop_seconds) and gop_seconds > 0):
         raise UsageError(f"a GOP of {gop_seconds:g} seconds is not possible")
     wishes = Wishes(model, quality, lossless, quantizer, min_psnr, device)
     check_target(target, overwrite=overwrite, sources=(source,))
@@ -111,8 +112,9 @@ def encode(
     for choice in choices[:-1]:
         try:
             return _encode_file(source, target, choice, coding)
-        except QualityError:
-            continue  # the sample promised more than the whole clip kept
+        except QualityError:  # the sample promised more than the whole clip kept
+            if target == STANDARD_STREAM:
+                raise  # what is written there cannot be taken back
     return _encode_file(source, target, choices[-1], coding)
 
 
@@ -294,6 +296,7 @@ class _Encoding:
                 codes_crc=coded.codes_crc,
                 payload=coded.payload,
                 quantizer=coded.quantizer,
+                transform=coded.transform,
             )
         )
         end = gop.pts[-1] * self.format.time_base

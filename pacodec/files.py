@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from pacodec.errors import FileAccessError, UsageError
+from pacodec.errors import CorruptFileError, FileAccessError, LimitError, PacodecError, UnsupportedError, UsageError
 
 STANDARD_STREAM = "-"
 
@@ -28,6 +28,8 @@ def check_target(target: str, *, overwrite: bool, sources: tuple[str, ...] = ())
         raise FileAccessError(f"{target}: is a directory")
     if path.exists() and not overwrite:
         raise FileAccessError(f"{target}: exists already; -y overwrites it")
+    if path.exists() and not path.is_file():  # a device must not be replaced by a file
+        raise FileAccessError(f"{target}: is not a regular file; '-' writes to standard output")
     folder = path.parent
     if not folder.is_dir():
         raise FileAccessError(f"{target}: the folder {folder} does not exist")
@@ -43,7 +45,7 @@ def replacing(target: str) -> Iterator[Path]:
     """
     path = Path(target)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:32]}.", suffix=f".part{path.suffix}", dir=path.parent)
         os.close(handle)
     except OSError as error:
         raise FileAccessError(f"{target}: {error.strerror}") from error
@@ -54,6 +56,8 @@ def replacing(target: str) -> Iterator[Path]:
         part.replace(path)
     except OSError as error:
         raise FileAccessError(f"{target}: {error.strerror or error}") from error
+    except FileAccessError as error:
+        raise _about(target, str(error).removeprefix(f"{part}: "), error) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -62,11 +66,33 @@ def replacing(target: str) -> Iterator[Path]:
 def writing(target: str) -> Iterator[BinaryIO]:
     """A binary file for `target`, replaced when complete; standard output for `-`."""
     if target == STANDARD_STREAM:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise FileAccessError(f"standard output: {error.strerror or error}") from error
+        except FileAccessError as error:
+            raise _about("standard output", str(error), error) from error
         return
     with replacing(target) as part, part.open("wb") as file:
         yield file
+
+
+@contextmanager
+def naming(file: str | Path) -> Iterator[None]:
+    """Put the file's name in front of what is found wrong with it inside the block, where the message lacks it."""
+    name = "standard input" if str(file) == STANDARD_STREAM else str(file)
+    try:
+        yield
+    except (CorruptFileError, UnsupportedError, LimitError) as error:
+        if str(error).startswith(f"{name}:"):
+            raise
+        raise type(error)(f"{name}: {error}") from error
+
+
+def _about(target: str, message: str, error: PacodecError) -> PacodecError:
+    """The error of whoever writes, with the name of the target, which the writer does not know."""
+    return FileAccessError(f"{target}: {message}") if message.startswith("cannot write") else error
 
 
 def _umask() -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pacodec import __version__
 from pacodec.container import Header, Reader
+from pacodec.files import naming
 
 WRITER = f"pacodec {__version__}"
 """What the header says wrote the file."""
@@ -87,5 +88,5 @@ class Metadata:
 
 def info(path: str | Path) -> Metadata:
     """The metadata of a .pac file. Raises FileAccessError, CorruptFileError, UnsupportedError or LimitError."""
-    with Reader(path) as reader:
+    with naming(path), Reader(path) as reader:
         return Metadata.of(reader)

@@ -1,5 +1,6 @@
 """A .pac file to a video file."""
 
+import math
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -12,9 +13,9 @@ from typing import BinaryIO
 
 from pacodec.coders import coder_for
 from pacodec.container import Gop, Reader, StreamReader
-from pacodec.decoder import GopPictures, model_of
+from pacodec.decoder import GopPictures, exact_seconds, model_of
 from pacodec.errors import CorruptFileError, UsageError
-from pacodec.files import STANDARD_STREAM, check_target, replacing
+from pacodec.files import STANDARD_STREAM, check_target, naming, replacing
 from pacodec.media import AudioPacket
 from pacodec.video.writer import VideoWriter
 
@@ -58,18 +59,19 @@ def decode(
 
     Raises the exceptions of `pacodec.errors`.
     """
-    if start < 0 or (end is not None and end <= start):
-        raise UsageError(f"the time range {start:g} to {end:g} is empty" if end is not None else "start is negative")
+    if not 0 <= start < (math.inf if end is None else end) or end == math.inf:
+        raise UsageError(f"from {start:g} {'on' if end is None else f'to {end:g}'} seconds is no range of time")
     check_target(target, overwrite=overwrite, sources=(source,))
     began = monotonic()
     with ExitStack() as stack:
+        stack.enter_context(naming(source))
         reader = StreamReader(sys.stdin.buffer) if source == STANDARD_STREAM else stack.enter_context(Reader(source))
         if not keep_going:
             _refuse_damage(reader)
         header = reader.header
         coder = coder_for(header, model_of(header, reader.model_bytes(), model), device)
         video = header.video if audio else replace(header.video, audio=())
-        span = _Span(video.time_base, Fraction(start), None if end is None else Fraction(end))
+        span = _Span(video.time_base, exact_seconds(start), None if end is None else exact_seconds(end))
         lost: list[str] = []
         cutter = _Cutter(reader, span, lost if keep_going else None)
         destination: Path | BinaryIO = sys.stdout.buffer
@@ -81,7 +83,7 @@ def decode(
             if not keep_going:
                 _refuse_damage(reader)
             if not frames:
-                raise CorruptFileError(f"{source}: holds no frame{' in that time range' if start or end else ''}")
+                raise CorruptFileError(f"holds no frame{' in that time range' if start or end else ''}")
         size = destination.stat().st_size if isinstance(destination, Path) else None
         damage = [*reader.damage, *lost]
     return DecodeReport(frames, video.width, video.height, size, monotonic() - began, damage)

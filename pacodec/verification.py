@@ -5,6 +5,7 @@ from pathlib import Path
 from pacodec import container
 from pacodec.container import Reader
 from pacodec.errors import PacodecError
+from pacodec.files import naming
 from pacodec.gops import decode_gop
 from pacodec.predictors import get_predictor
 
@@ -15,7 +16,7 @@ def verify(path: str | Path) -> list[str]:
     Checks every CRC and the index, and decodes all codes against the checksums taken when they were encoded. Raises
     FileAccessError, CorruptFileError (not a .pac file at all), UnsupportedError or LimitError.
     """
-    with Reader(path) as reader:
+    with naming(path), Reader(path) as reader:
         return container.verify(reader) or verify_codes(reader)
 
 

@@ -31,7 +31,6 @@ class Failing(click.Group):
         except (KeyboardInterrupt, click.Abort):
             code = _fail("interrupted; nothing is left behind", INTERRUPTED)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
             code = _fail("the output was closed before everything was written", FileAccessError.exit_code)
         except OSError as error:
             code = _fail(
@@ -41,12 +40,21 @@ class Failing(click.Group):
             code = _fail("out of memory", FileAccessError.exit_code)
         else:
             code = result if isinstance(result, int) else 0
+        _settle_stdout()
         sys.exit(code)
 
 
 def _fail(message: str, code: int) -> int:
     click.echo(f"pacodec: {' '.join(message.split())}", err=True)
     return code
+
+
+def _settle_stdout() -> None:
+    """Give up what standard output does not take, or Python complains once more at exit and changes the exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(values: Mapping[str, Any]) -> None:

@@ -25,25 +25,41 @@ class PaletteTransform:
 
     name = "palette"
 
-    def __init__(self, palette: NDArray[np.uint8], correction_step: int = 0) -> None:
-        """`palette` is uint8 [K, 3]; `correction_step` 0 means no corrections."""
-        self.palette, self.correction_step = palette, correction_step
+    def __init__(self, palette: NDArray[np.uint8], correction_step: int = 0, room: int = 0) -> None:
+        """`palette` is uint8 [K, 3]; `correction_step` 0 means no corrections.
+
+        `room` is how many colours `encode` may add when it meets ones that are not in the palette: a sample seldom
+        shows them all, and footage of few colours is to be kept exactly.
+        """
+        self.palette, self.correction_step, self.room = palette, correction_step, room
+        self._given = len(palette)
         self._nearest: NDArray[np.int16] | None = None
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> "PaletteTransform":
-        """Of the header's map {palette: K RGB triples, correction_step: int}; CorruptFileError if malformed."""
-        data, step = parameters.get("palette"), parameters.get("correction_step")
-        if not isinstance(data, bytes) or len(data) % 3 or not 3 <= len(data) <= 3 * MAX_COLOURS:
+        """Of the header's map {palette: K RGB triples, correction_step: int}, and a GOP's {added: more triples}.
+
+        CorruptFileError if malformed.
+        """
+        data, added, step = parameters.get("palette"), parameters.get("added", b""), parameters.get("correction_step")
+        if not isinstance(data, bytes) or not isinstance(added, bytes):
             raise CorruptFileError("the palette is missing or malformed")
-        if not isinstance(step, int) or not 0 <= step <= MAX_CORRECTION_STEP:
+        data += added
+        if len(data) % 3 or not 3 <= len(data) <= 3 * MAX_COLOURS:
+            raise CorruptFileError("the palette is missing or malformed")
+        if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step <= MAX_CORRECTION_STEP:
             raise CorruptFileError(f"the palette's correction step {step!r} is not in 0..{MAX_CORRECTION_STEP}")
         return cls(np.frombuffer(data, np.uint8).reshape(-1, 3), step)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What the header carries."""
-        return {"palette": self.palette.tobytes(), "correction_step": self.correction_step}
+        return {"palette": self.palette[: self._given].tobytes(), "correction_step": self.correction_step}
+
+    @property
+    def additions(self) -> dict[str, Any]:
+        """What a GOP carries of colours that were added since the header."""
+        return {"added": self.palette[self._given :].tobytes()} if len(self.palette) > self._given else {}
 
     def grid(self, height: int, width: int) -> tuple[int, int, int]:
         """As large as the picture."""
@@ -56,7 +72,8 @@ class PaletteTransform:
             return indices[:, None]
         errors = pictures.astype(np.int16) - self.palette[indices]
         step = self.correction_step
-        steps = errors if step == 1 else np.sign(errors) * ((np.abs(errors) + step // 2) // step)
+        # At step 2 an error of 255 would take 128 steps, one more than a signed byte holds; 127 keep the bound as well.
+        steps = errors if step == 1 else np.sign(errors) * np.minimum((np.abs(errors) + step // 2) // step, 127)
         corrections = np.moveaxis(steps.astype(np.uint8), 3, 1)  # modulo 256
         return np.concatenate([indices[:, None], corrections], 1)
 
@@ -82,9 +99,18 @@ class PaletteTransform:
         indices = self._nearest[packed]
         if int(indices.min(initial=0)) < 0:
             new = np.unique(packed[indices < 0])
-            self._nearest[new] = nearest_colours(unpack_colours(new), self.palette)
+            self._nearest[new] = self._learn(unpack_colours(new))
             indices = self._nearest[packed]
         return indices.astype(np.uint8)
+
+    def _learn(self, colours: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Indices of colours [N, 3] met for the first time, added to the palette while there is room."""
+        labels = nearest_colours(colours, self.palette)
+        unknown = colours[(self.palette[labels] != colours).any(1)][: self.room]
+        if len(unknown):
+            self.palette, self.room = np.concatenate([self.palette, unknown]), self.room - len(unknown)
+            labels = nearest_colours(colours, self.palette)
+        return labels
 
 
 def learn_palette(pictures: Sequence[Pictures], colours: int = MAX_COLOURS) -> NDArray[np.uint8]:
