@@ -25,17 +25,25 @@ MOTION_CELL = 16
 CROP_LATTICE = 32
 """Crops start at multiples of this many pixels, as the cells of the latent grid do in whole frames: on a fixed screen
 the background then meets the grid in the few ways that count, not in all of them (17 dB or 25 after 1000 steps)."""
+WHOLE_SIDE = 256
+"""Pixels of a side of the crops of the second half: whole frames where they are not larger."""
+SETTLED = 0.5
+"""Share of the steps after which normalisation keeps its statistics and crops become whole frames: those of crops are
+not those of frames, and a network that has found its features gains by seeing what it will be used on (1.3 dB after 200
+steps, conv5)."""
 WARM_UP = 0.03
 """Share of the steps in which the learning rate rises."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What decides the result of a training run, beside the frames."""
+    """What decides the result of a training run."""
 
     steps: int
     arch: str = ""
     hyperparameters: str = "{}"
+    footage: int = 0
+    """Checksum of the frames."""
     batch: int = 16
     crop: int = 96
     """Pixels of a side of the square crops that networks of any size train on; fixed-size ones see whole frames."""
@@ -44,6 +52,10 @@ class Plan:
     patience: int = 8
     """Validations without a gain of `MIN_GAIN` dB after which training stops."""
     seed: int = 0
+
+    def settled(self, step: int) -> bool:
+        """Whether the step is in the second half of the run."""
+        return step >= self.steps * SETTLED
 
 
 MIN_GAIN = 0.01
@@ -95,18 +107,22 @@ class CropSampler:
         self.moving = [] if self.fixed else [np.argwhere(_motion(clip)) for clip in clips]
 
     def batch(self, step: int) -> Frames:
-        """uint8 [batch, h, w, 3]."""
+        """uint8 [n, h, w, 3]; n is `batch`, or fewer for larger crops so that a step costs the same."""
         rng = np.random.default_rng((self.plan.seed, step))
-        return np.stack([self._one(rng, aimed=index % 2 == 1) for index in range(self.plan.batch)])
+        crop = WHOLE_SIDE if self.plan.settled(step) else self.plan.crop
+        height, width = (min(crop, side) for side in self.clips[0].shape[1:3])
+        n = self.plan.batch if self.fixed else max(2, self.plan.batch * self.plan.crop**2 // (height * width))
+        return np.stack(
+            [self._one(rng, height, width, aimed=index % 2 == 1) for index in range(min(n, self.plan.batch))]
+        )
 
-    def _one(self, rng: np.random.Generator, *, aimed: bool) -> Frames:
+    def _one(self, rng: np.random.Generator, height: int, width: int, *, aimed: bool) -> Frames:
         clip_index = int(rng.choice(len(self.clips), p=self.lengths / self.lengths.sum()))
         clip = self.clips[clip_index]
         t = int(rng.integers(len(clip)))
         if self.fixed:
             whole: Frames = clip[t]
             return whole
-        height, width = (min(self.plan.crop, side) for side in clip.shape[1:3])
         top = int(rng.integers(clip.shape[1] - height + 1))
         left = int(rng.integers(clip.shape[2] - width + 1))
         if aimed and len(self.moving[clip_index]):
@@ -153,21 +169,23 @@ def fit(
     """Train `model` in place and return it with the weights that did best on the validation frames.
 
     With `checkpoint`, its state is kept in that file at every validation and a run that finds it there goes on from it;
-    the file is bound to the plan, and CorruptFileError says when it belongs to another.
+    the file is bound to the plan: UsageError says when it belongs to another, CorruptFileError when it is broken.
     """
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sampler = CropSampler(train, plan, model.size)
     state = _State(model, torch.optim.Adam(model.parameters(), plan.learning_rate, fused=True))
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint, plan)
-    else:
-        torch.manual_seed(plan.seed)
     began, first = time.monotonic() - state.seconds, state.step
     fast = _prefers_bfloat16(device)
     loss_sum, count = 0.0, 0
     for step in range(first, plan.steps):
+        if state.waited >= plan.patience:
+            break
         images = to_images(sampler.batch(step), device)
         model.train()
+        if plan.settled(step):
+            freeze_normalisation(model)
         torch.manual_seed(plan.seed * 1_000_003 + step)  # the noise, too, is a function of the step
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate_at(step, plan)
@@ -181,22 +199,28 @@ def fit(
         if (step + 1) % plan.validate_every == 0 or step + 1 == plan.steps:
             psnr = float(measure_psnr(model, validation, device).mean())
             state.step, state.seconds = step + 1, time.monotonic() - began
-            stop = state.judge(psnr, plan)
+            state.judge(psnr)
+            if checkpoint is not None:  # before the report, so that an interruption there loses nothing
+                state.save(checkpoint, plan)
             left = state.seconds / state.step * (plan.steps - state.step)
             report(Progress(step + 1, plan.steps, loss_sum / count, psnr, state.seconds, left))
             loss_sum, count = 0.0, 0
-            if checkpoint is not None:
-                state.save(checkpoint, plan)
-            if stop:
-                break
     model.load_state_dict(state.best)
     return model.eval()
+
+
+def freeze_normalisation(model: nn.Module) -> None:
+    """Make batch normalisation use its running statistics while the rest of the network trains."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 def _prefers_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    # Emulated bfloat16 is slower than float32; older releases of torch do not tell.
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
 
 
 class _State:
@@ -207,14 +231,13 @@ class _State:
         self.step, self.seconds, self.best_psnr, self.waited = 0, 0.0, -math.inf, 0
         self.best = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
-    def judge(self, psnr: float, plan: Plan) -> bool:
-        """Keep the weights if they are the best; True when it is time to stop."""
+    def judge(self, psnr: float) -> None:
+        """Keep the weights if they are the best, and count the validations since the last gain."""
         gained = psnr > self.best_psnr + MIN_GAIN
         if psnr > self.best_psnr:
             self.best_psnr = psnr
             self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.waited = 0 if gained else self.waited + 1
-        return self.waited >= plan.patience
 
     def save(self, path: Path, plan: Plan) -> None:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
@@ -238,20 +261,30 @@ class _State:
             with safe_open(path, "pt") as file:
                 progress = json.loads(file.metadata()["progress"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-            if progress["plan"] != asdict(plan):
-                raise UsageError(f"{path}: this checkpoint is of a run with other options; repeat those, or remove it")
+            if Plan(**progress["plan"]) != plan:
+                raise UsageError(
+                    f"{path}: this checkpoint is of a run with other options or clips; repeat those, or remove it"
+                )
             self.model.load_state_dict(_under("model.", tensors))
             self.best = {name: value.clone() for name, value in _under("best.", tensors).items()}
             optimizer = self.optimizer.state_dict()
             moments: dict[int, dict[str, Tensor]] = {}
+            parameters = list(self.model.parameters())
             for key, value in _under("adam.", tensors).items():
                 index, name = key.split(".")
-                moments.setdefault(int(index), {})[name] = value
+                moments.setdefault(int(index), {})[name] = (
+                    value if value.ndim == 0 else _laid_out_as(parameters[int(index)], value)
+                )
             self.optimizer.load_state_dict({"state": moments, "param_groups": optimizer["param_groups"]})
             self.step, self.seconds = int(progress["step"]), float(progress["seconds"])
             self.best_psnr, self.waited = float(progress["best_psnr"]), int(progress["waited"])
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise CorruptFileError(f"{path}: not a checkpoint of this model ({error})") from error
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """The same values in the parameter's memory format, or sums over them would run in another order than before."""
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
