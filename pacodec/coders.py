@@ -137,7 +137,7 @@ class LatentCoder:
 
     def decode(self, codes: Grids, transform: Parameters, quantizer: Parameters) -> Pictures:
         """Through the decoder network."""
-        latents = self.method.dequantize(codes, quantizer)
+        latents = self.method.dequantize(codes, {**self.quantizer.params, **quantizer})
         return self.network.synthesise(np.ascontiguousarray(latents), self.height, self.width)
 
 
@@ -153,9 +153,11 @@ def coder_for(header: Header, model: ModelFile | None, device: str = "auto") -> 
     else:
         if model is None:
             raise CorruptFileError(f"the transform {header.transform.name} needs a model and the header names none")
-        coder = latent_coder(model, header.quantizer.name, height, width, device=device)
-        if coder.transform.name != header.transform.name:
-            raise CorruptFileError(f"the model is a {coder.transform.name}, the header says {header.transform.name}")
+        latent = latent_coder(model, header.quantizer.name, height, width, device=device)
+        if latent.transform.name != header.transform.name:
+            raise CorruptFileError(f"the model is a {latent.transform.name}, the header says {header.transform.name}")
+        latent.quantizer = header.quantizer
+        coder = latent
     if coder.spec != header.grid:
         raise CorruptFileError(
             f"the header's code grid {_shape(header.grid)} is not the transform's {_shape(coder.spec)}"

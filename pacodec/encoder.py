@@ -26,6 +26,7 @@ from pacodec.media import AudioPacket, Frame, Image
 from pacodec.metadata import WRITER
 from pacodec.predictors import get_predictor
 from pacodec.predictors.base import Predictor
+from pacodec.quantizers import Parameters
 from pacodec.verification import verify_codes
 from pacodec.video.reader import VideoReader
 from pacodec.video.sample import sample_frames
@@ -258,9 +259,9 @@ class _Encoding:
         while len(self.running) > self.coding.jobs:
             self._finish_oldest()
         channel: Channel[LatentBatch] = Channel(self.waiting)
-        future = pool.submit(_work, self.choice, self.coding.predictor, channel)
-        gop = _OpenGop(self.done, self.psnr_every, channel, future)
-        self.running.append(gop)
+        gop = _OpenGop(self.done, self.psnr_every, channel)
+        self.running.append(gop)  # before it has a worker: an interruption in between must still stop that one
+        gop.future = pool.submit(_work, self.choice, self.coding.predictor, channel)
         return gop
 
     def _analyse(self, gop: "_OpenGop") -> None:
@@ -279,6 +280,8 @@ class _Encoding:
 
     def _close(self, gop: "_OpenGop", end: int) -> None:
         self._analyse(gop)
+        # Here and not in the worker, which may be late: the same input must give the same bytes.
+        gop.transform = self.choice.coder.additions()
         gop.pts.append(end)
         gop.channel.end()
 
@@ -296,7 +299,7 @@ class _Encoding:
                 codes_crc=coded.codes_crc,
                 payload=coded.payload,
                 quantizer=coded.quantizer,
-                transform=coded.transform,
+                transform=gop.transform,
             )
         )
         end = gop.pts[-1] * self.format.time_base
@@ -334,10 +337,13 @@ class _Encoding:
 class _OpenGop:
     """A GOP that is being filled: its timestamps, its repeats, and the pictures not yet analysed."""
 
-    def __init__(self, first: int, psnr_every: int, channel: Channel[LatentBatch], future: "Future[CodedGop]") -> None:
-        self.first, self.psnr_every, self.channel, self.future = first, psnr_every, channel, future
+    future: "Future[CodedGop]"
+
+    def __init__(self, first: int, psnr_every: int, channel: Channel[LatentBatch]) -> None:
+        self.first, self.psnr_every, self.channel = first, psnr_every, channel
         self.pts: list[int] = []
         self.repeats: list[bool] = []
+        self.transform: Parameters = {}
         self.pending: list[Image] = []
         self.sampled: list[int] = []
         self._last: Image | None = None

@@ -38,7 +38,6 @@ class CodedGop:
     payload: bytes = field(repr=False)
     codes_crc: int
     quantizer: Parameters
-    transform: Parameters
     psnr: NDArray[np.float64]
     """dB, of the sampled pictures."""
 
@@ -57,7 +56,7 @@ def encode_gop(coder: PictureCoder, predictor: Predictor, batches: Iterator[Late
         crc = zlib.crc32(codes.data, crc)
         if len(batch.sampled):
             quality.append(psnr(batch.originals, coder.decode(codes[batch.sampled], {}, parameters)))
-    return CodedGop(encoder.finish(), crc, parameters, coder.additions(), np.concatenate(quality))
+    return CodedGop(encoder.finish(), crc, parameters, np.concatenate(quality))
 
 
 def decode_gop(gop: Gop, spec: GridSpec, predictor: Predictor) -> Iterator[Grids]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from time import monotonic
 import numpy as np
 import torch
 
-from pacodec.errors import UsageError
+from pacodec.errors import CorruptFileError, UsageError
 from pacodec.files import check_target, writing
 from pacodec.fit import Frames, Plan, Progress, fit, measure_psnr, saved_plan, to_images
 from pacodec.limits import GIB
@@ -95,7 +96,11 @@ def train(
     check_target(target, overwrite=overwrite, sources=tuple(clips))
     chosen = choose_device(device)
     hyperparameters = _hyperparameters(arch, size, rank)
-    model = build(arch, hyperparameters)
+    torch.manual_seed(seed)  # of the starting weights
+    try:
+        model = build(arch, hyperparameters)
+    except CorruptFileError as error:  # here they come from the caller, not from a file
+        raise UsageError(str(error)) from error
     began = monotonic()
     footage = load_footage(clips, validation, test, model.size or (size and size[::-1]))
     report(f"{sum(map(len, footage.train))} frames to train on; {footage.split}")
@@ -104,6 +109,7 @@ def train(
         arch=arch,
         hyperparameters=json.dumps(hyperparameters, sort_keys=True),
         batch=32 if model.size else 16,
+        footage=_checksum(footage),
         learning_rate=model.learning_rate,
         seed=seed,
     )
@@ -111,7 +117,6 @@ def train(
     resumed = checkpoint.exists()
     if resumed and steps is None:
         plan = replace(plan, steps=saved_plan(checkpoint).steps)
-    torch.manual_seed(seed)
     if not resumed:
         everything = np.concatenate(
             [clip[:: max(1, _total(footage.train) // INITIAL_FRAMES)] for clip in footage.train]
@@ -237,6 +242,13 @@ def _steps_in(
     began = monotonic()
     fit(probe, footage.train, [footage.validation[0][:1]], short, device=device)
     return max(TIMED_STEPS, int(seconds / ((monotonic() - began) / TIMED_STEPS)))
+
+
+def _checksum(footage: Footage) -> int:
+    value = 0
+    for clip in (*footage.train, *footage.validation):
+        value = zlib.crc32(np.ascontiguousarray(clip).data, zlib.crc32(repr(clip.shape).encode(), value))
+    return value
 
 
 def _total(clips: list[Frames]) -> int:

@@ -74,7 +74,8 @@ class ModelFile:
                 scale = stored.get(name + SCALE_SUFFIX)
                 if scale is None or scale.shape != values.shape[:-1]:
                     raise CorruptFileError(f"{self.name}: the scales of {name} are missing or of the wrong shape")
-                weights[name] = values.astype(np.float32) * scale.astype(np.float32)[..., None]
+                with np.errstate(all="ignore"):  # a hostile scale; what it leads to is refused below
+                    weights[name] = values.astype(np.float32) * scale.astype(np.float32)[..., None]
             elif values.dtype in (np.float16, np.float32):
                 weights[name] = values.astype(np.float32)
             else:
@@ -85,18 +86,20 @@ class ModelFile:
 
 
 def dump(weights: Mapping[str, NDArray[np.float32]], info: ModelInfo) -> bytes:
-    """The bytes of a model file: large matrices in 8 bits with a scale a row, all else in half precision.
+    """The bytes of a model file: large matrices in 8 bits with a scale a row, all else in half or single precision.
 
-    A fully-connected network is nearly all matrix; a convolution is small, and half precision costs it nothing.
+    A fully-connected network is nearly all matrix; a convolution is small, and half precision costs it nothing. The
+    biases of linear layers span orders of magnitude, since components of little variance are scaled up to the code's
+    range: one scale for all would drown most of them.
     """
     stored: dict[str, NDArray[Any]] = {}
     for name, values in weights.items():
-        if values.ndim == 3:
+        if values.ndim == 3 and values.shape[1] > 1:
             scale = np.maximum(np.abs(values).max(-1), 1e-12) / 127
             stored[name] = np.rint(values / scale[..., None]).astype(np.int8)
             stored[name + SCALE_SUFFIX] = scale.astype(np.float32)
         else:
-            stored[name] = values.astype(np.float16)
+            stored[name] = values.astype(np.float32 if values.ndim == 3 else np.float16)
     metadata = {
         "pacodec": str(FORMAT_VERSION),
         "arch": info.arch,
@@ -104,7 +107,17 @@ def dump(weights: Mapping[str, NDArray[np.float32]], info: ModelInfo) -> bytes:
         "training": json.dumps(dict(info.training), sort_keys=True),
         "quality": json.dumps(dict(info.quality), sort_keys=True),
     }
-    return save(stored, metadata)
+    return _canonical(save(stored, metadata))
+
+
+def _canonical(data: bytes) -> bytes:
+    """The same file with its metadata sorted: the library writes it in any order, and equal models are equal bytes."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[start:]
 
 
 def _parse_info(data: bytes, source: str) -> ModelInfo:

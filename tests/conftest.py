@@ -1,9 +1,9 @@
-"""What the end-to-end tests share: clips of few colours, tiny models, and the command line in and out of this process."""
+"""What the end-to-end tests share: clips of few colours, tiny models, and the command line."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import pacodec.models
 from pacodec.cli import main
+from pacodec.container import Reader, Writer
 from pacodec.media import VideoFormat
 from pacodec.video.writer import VideoWriter
 
@@ -131,6 +132,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="takes minutes; run with -m slow"))
 
 
+def lengthen(path: Path, target: Path, times: int) -> None:
+    """Write a .pac file that says its first GOP many times over."""
+    with Reader(path) as reader, target.open("wb") as file:
+        writer, gop = Writer(file, reader.header), reader.gop(0)
+        length = int(gop.pts[-1] - gop.pts[0])
+        for number in range(times):
+            writer.add_gop(replace(gop, first_frame=number * gop.frames, pts=gop.pts + number * length))
+        writer.close()
+
+
 def leftovers(folder: Path) -> list[str]:
     """The names in a folder, hidden ones too."""
-    return sorted(os.listdir(folder))
+    return sorted(path.name for path in folder.iterdir())

@@ -42,6 +42,7 @@ class PacodecGroup(Failing, Commands):
 
 
 @click.group(
+    "pacodec",
     cls=PacodecGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: pacodec encode play.mp4 play.pac && pacodec info play.pac",

@@ -1,5 +1,8 @@
 """An autoencoder as a transform: devices, padding and resizing, batches, uint8 pictures in and out."""
 
+import os
+from functools import partial
+
 import cv2
 import numpy as np
 import torch
@@ -10,6 +13,9 @@ from pacodec.transforms.autoencoder import Autoencoder
 from pacodec.transforms.base import Pictures
 from pacodec.transforms.registry import build
 from pacodec.weights import ModelFile
+
+# In a forked child OpenMP's threads are not there, and a network would wait for them for ever.
+os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 BATCH_PIXELS = 1 << 19
 """Pixels that go through a network at once: 16 frames of 160 x 200."""

@@ -29,7 +29,8 @@ class VariationalAutoencoder(Autoencoder):
         widths = (3, *CHANNELS)
         self.down = nn.Sequential(*(ConvUnit(a, b, 2, folded=folded) for a, b in zip(widths, CHANNELS, strict=False)))
         self.mean = GroupLinear(1, features, CODES, rank)
-        self.log_variance = GroupLinear(1, features, CODES, rank)
+        if not folded:
+            self.log_variance = GroupLinear(1, features, CODES, rank)
         self.back = GroupLinear(1, CODES, features, rank)
         ups = [ConvUnit(b, a, up=True, folded=folded) for a, b in zip(widths[1:], CHANNELS[1:], strict=False)]
         self.up = nn.Sequential(*reversed(ups), nn.ConvTranspose2d(CHANNELS[0], 3, 3, 2, 1, output_padding=1))
@@ -71,6 +72,11 @@ class VariationalAutoencoder(Autoencoder):
         logits = self._logits(torch.sigmoid(sample)).float()
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum() / images.numel()
         return functional.binary_cross_entropy_with_logits(logits, images) + divergence
+
+    def fold(self) -> None:
+        """Also drops the variance, which only training asks for."""
+        super().fold()
+        del self.log_variance
 
     @torch.no_grad()
     def initialise(self, images: Tensor) -> None:
