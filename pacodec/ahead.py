@@ -1,5 +1,6 @@
 """Work ahead of a consumer in threads, in order and in bounded memory."""
 
+import os
 import queue
 import threading
 from collections import deque
@@ -10,6 +11,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 POLL_SECONDS = 0.1
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Stopped(Exception):  # noqa: N818 (not an error: the other side went away)

@@ -43,6 +43,10 @@ class PictureCoder(Protocol):
     def streams(self) -> bool:
         """True when the codes of a picture do not depend on the rest of its GOP."""
 
+    @property
+    def concurrent(self) -> bool:
+        """Whether `analyse` may run in several threads at once, and gains by it."""
+
     def analyse(self, pictures: Pictures) -> NDArray[Any]:
         """uint8 [n, H, W, 3] to latents [n, ...]: what `quantize` takes."""
 
@@ -63,6 +67,7 @@ class PaletteCoder:
     """Palette indices are codes already."""
 
     streams = True
+    concurrent = False  # it may add colours, and in what order must not be a matter of chance
     model = None
     quantizer = Component("palette")
 
@@ -100,6 +105,8 @@ class PaletteCoder:
 
 class LatentCoder:
     """An autoencoder's latents through a quantizer."""
+
+    concurrent = True
 
     def __init__(
         self,

@@ -4,7 +4,9 @@ import bisect
 import math
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from functools import partial
 from itertools import accumulate
@@ -70,18 +72,38 @@ class GopPictures:
     def run(self, gops: Iterator[Gop]) -> Iterator[tuple[Gop, int, Pictures]]:
         """(GOP, frame within it, pictures uint8 [n, H, W, 3]) for all frames of the GOPs in order.
 
-        The codes are decoded ahead in `jobs` threads; CorruptFileError comes where a GOP's codes are wrong.
+        The codes are decoded ahead in `jobs` threads and the pictures made in as many; CorruptFileError comes where a
+        GOP's codes are wrong.
         """
-        tasks = (partial(self._codes, gop) for gop in gops)
-        depth = max(2, AHEAD_BYTES // (PULL * self.header.grid.size))
         last: NDArray[np.uint8] = np.empty(0, np.uint8)
-        for gop, first, repeats, codes in in_order(tasks, self.jobs, depth):
-            pictures = self.coder.decode(codes, gop.transform, gop.quantizer) if len(codes) else last[:0]
+        for gop, first, repeats, pictures in self._pictures(gops):
+            made = last[:0] if pictures is None else pictures
             lookup = np.cumsum(~repeats) - 1
             if lookup[0] < 0:  # the batch begins with repeats of the last one's final picture
-                pictures, lookup = np.concatenate([last, pictures]), lookup + 1
-            yield gop, first, pictures if len(pictures) == len(lookup) else pictures[lookup]
-            last = pictures[-1:]
+                made, lookup = np.concatenate([last, made]), lookup + 1
+            yield gop, first, made if len(made) == len(lookup) else made[lookup]
+            last = made[-1:]
+
+    def _pictures(self, gops: Iterator[Gop]) -> Iterator[tuple[Gop, int, NDArray[np.bool_], Pictures | None]]:
+        """(GOP, first frame, repeat flags, pictures of the frames that are no repeats, if any) in order."""
+        tasks = (partial(self._codes, gop) for gop in gops)
+        depth = max(2, AHEAD_BYTES // (PULL * self.header.grid.size))
+        coded = in_order(tasks, self.jobs, depth)
+        if self.jobs == 1:
+            for gop, first, repeats, codes in coded:
+                yield gop, first, repeats, self._decode(gop, codes)
+            return
+        made: deque[tuple[Gop, int, NDArray[np.bool_], Future[Pictures | None]]] = deque()
+        with ThreadPoolExecutor(self.jobs) as pool:
+            for gop, first, repeats, codes in coded:
+                made.append((gop, first, repeats, pool.submit(self._decode, gop, codes)))
+                if len(made) > self.jobs + 1:
+                    yield _finished(made.popleft())
+            while made:
+                yield _finished(made.popleft())
+
+    def _decode(self, gop: Gop, codes: Grids) -> Pictures | None:
+        return self.coder.decode(codes, gop.transform, gop.quantizer) if len(codes) else None
 
     def _codes(self, gop: Gop) -> Iterator[tuple[Gop, int, NDArray[np.bool_], Grids]]:
         """(GOP, first frame, repeat flags, codes of the frames that are no repeats), each frame once."""
@@ -105,6 +127,13 @@ class GopPictures:
             yield from list(batches)  # all or nothing: the checksum comes last
         except CorruptFileError as error:
             self.on_damage(gop, error)
+
+
+def _finished(
+    item: "tuple[Gop, int, NDArray[np.bool_], Future[Pictures | None]]",
+) -> tuple[Gop, int, NDArray[np.bool_], Pictures | None]:
+    gop, first, repeats, future = item
+    return gop, first, repeats, future.result()
 
 
 class Decoder(Sequence[Image]):

@@ -11,12 +11,13 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from time import monotonic
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pacodec import limits
-from pacodec.ahead import Channel, Stopped
+from pacodec.ahead import Channel, Stopped, cores
 from pacodec.choose import SAMPLE_FRAMES, Choice, Wishes, choose
 from pacodec.container import Component, Gop, Header, Reader, Writer
 from pacodec.errors import CorruptFileError, QualityError, UsageError
@@ -27,6 +28,7 @@ from pacodec.metadata import WRITER
 from pacodec.predictors import get_predictor
 from pacodec.predictors.base import Predictor
 from pacodec.quantizers import Parameters
+from pacodec.transforms.base import Pictures
 from pacodec.verification import verify_codes
 from pacodec.video.reader import VideoReader
 from pacodec.video.sample import sample_frames
@@ -86,7 +88,7 @@ def encode(
     embed_model: bool = False,
     verify: bool = False,
     device: str = "auto",
-    jobs: int = 1,
+    jobs: int | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> EncodeReport:
@@ -94,7 +96,8 @@ def encode(
 
     `target` appears when it is complete, or not at all. `model` names an autoencoder; without one the footage decides
     (see `choose`). `quality` is 1 (smallest) to 5 (best); with `min_psnr` (dB) a higher one is used where needed, and
-    every frame is measured. A GOP is what a reader must decode to reach a frame. `jobs` GOPs are coded at once.
+    every frame is measured. A GOP is what a reader must decode to reach a frame. `jobs` GOPs are coded
+    at once, by default one a core.
     `progress` is called with frames done and frames expected.
 
     Raises the exceptions of `pacodec.errors`: FileAccessError, UsageError, CorruptFileError (the source is no video),
@@ -104,7 +107,9 @@ def encode(
         raise UsageError(f"a GOP of {gop_seconds:g} seconds is not possible")
     wishes = Wishes(model, quality, lossless, quantizer, min_psnr, device)
     check_target(target, overwrite=overwrite, sources=(source,))
-    coding = Coding(get_predictor(predictor), gop_seconds, audio, embed_model, verify, jobs, progress, min_psnr)
+    coding = Coding(
+        get_predictor(predictor), gop_seconds, audio, embed_model, verify, jobs or cores(), progress, min_psnr
+    )
     if source == STANDARD_STREAM:
         with VideoReader(sys.stdin.buffer) as reader:
             return _encode_stream(reader, target, wishes, coding)
@@ -211,6 +216,7 @@ class _Encoding:
         self.gop_ticks = max(1, int(gop_ticks))
         self.gop_frames = limits.MAX_GOP_FRAMES if coder.streams else max(1, COLLECTED_BYTES // values)
         self.psnr_every = 1 if coding.min_psnr is not None else max(1, round(self.format.frame_rate or 25))
+        self.networks = ThreadPoolExecutor(coding.jobs)
         self.running: deque[_OpenGop] = deque()
         self.audio: list[AudioPacket] = []
         self.psnr: list[float] = []
@@ -218,12 +224,13 @@ class _Encoding:
 
     def run(self, events: Iterator[Frame | AudioPacket]) -> EncodeReport:
         began = monotonic()
-        with ThreadPoolExecutor(self.coding.jobs) as pool:
+        with self.networks, ThreadPoolExecutor(self.coding.jobs) as pool:
             try:
                 end = self._read(events, pool)
                 while self.running:
                     self._finish_oldest()
             except BaseException:
+                self.networks.shutdown(wait=False, cancel_futures=True)
                 for gop in self.running:
                     gop.channel.stop()
                 raise
@@ -270,13 +277,21 @@ class _Encoding:
             return
         pictures = np.stack(gop.pending)
         sampled = np.array(gop.sampled, np.intp)
-        batch = LatentBatch(self.choice.coder.analyse(pictures), sampled, pictures[sampled])
+        batch = LatentBatch(self._latents(pictures), sampled, pictures[sampled])
         gop.pending, gop.sampled = [], []
         try:
             gop.channel.put(batch)
         except Stopped:
             gop.future.result()
             raise
+
+    def _latents(self, pictures: Pictures) -> Callable[[], NDArray[Any]]:
+        """What waits for the pictures' latents, which are being made in another thread where that gains time."""
+        coder = self.choice.coder
+        if coder.concurrent and self.coding.jobs > 1:
+            return self.networks.submit(coder.analyse, pictures).result
+        latents = coder.analyse(pictures)
+        return lambda: latents
 
     def _close(self, gop: "_OpenGop", end: int) -> None:
         self._analyse(gop)

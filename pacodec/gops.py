@@ -1,7 +1,7 @@
 """One GOP between latents and bytes: quantizer, predictor, checksum."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,8 @@ PULL = 16
 class LatentBatch:
     """Latents of some coded pictures, and those of the pictures that the quality is to be measured on."""
 
-    latents: NDArray[Any]
+    latents: Callable[[], NDArray[Any]]
+    """Waits for them: the network may still be at work in another thread."""
     sampled: NDArray[np.intp]
     """Which of the latents have their picture in `originals`."""
     originals: Pictures
@@ -47,11 +48,11 @@ def encode_gop(coder: PictureCoder, predictor: Predictor, batches: Iterator[Late
     parameters: Parameters = {}
     if not coder.streams:
         batches = iter(collected := list(batches))
-        parameters = coder.fit(np.concatenate([batch.latents for batch in collected]))
+        parameters = coder.fit(np.concatenate([batch.latents() for batch in collected]))
     encoder, crc = predictor.encoder(coder.spec), 0
     quality = [np.empty(0)]
     for batch in batches:
-        codes = np.ascontiguousarray(coder.quantize(batch.latents, parameters))
+        codes = np.ascontiguousarray(coder.quantize(batch.latents(), parameters))
         encoder.push(codes)
         crc = zlib.crc32(codes.data, crc)
         if len(batch.sampled):

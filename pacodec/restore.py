@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import BinaryIO
 
+from pacodec.ahead import cores
 from pacodec.coders import coder_for
 from pacodec.container import Gop, Reader, StreamReader
 from pacodec.decoder import GopPictures, exact_seconds, model_of
@@ -47,7 +48,7 @@ def decode(
     audio: bool = True,
     keep_going: bool = False,
     device: str = "auto",
-    jobs: int = 1,
+    jobs: int | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> DecodeReport:
@@ -78,7 +79,7 @@ def decode(
         if target != STANDARD_STREAM:
             destination = stack.enter_context(replacing(target))
         with VideoWriter(destination, video, codec="lossless" if lossless else "h264", crf=crf) as writer:
-            pictures = GopPictures(header, coder, jobs, cutter.on_damage if keep_going else None)
+            pictures = GopPictures(header, coder, jobs or cores(), cutter.on_damage if keep_going else None)
             frames = cutter.write(writer, pictures, lambda done: progress(done, reader.frames or None))
             if not keep_going:
                 _refuse_damage(reader)

@@ -33,7 +33,7 @@ def command(
     no_audio: bool,
     keep_going: bool,
     device: str,
-    jobs: int,
+    jobs: int | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:

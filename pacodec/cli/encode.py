@@ -57,7 +57,7 @@ def command(
     embed_model: bool,
     verify: bool,
     device: str,
-    jobs: int,
+    jobs: int | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:

@@ -1,7 +1,5 @@
 """Options that several commands take, worded once."""
 
-import os
-
 import click
 
 overwrite = click.option("-y", "--overwrite", is_flag=True, help="Overwrite the output if it exists.")
@@ -14,5 +12,5 @@ device = click.option(
     help="Where networks run.",
 )
 jobs = click.option(
-    "-j", "--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="GOPs worked on at once [all cores]."
+    "-j", "--jobs", type=click.IntRange(1, 256), default=None, help="GOPs worked on at once [all cores]."
 )

@@ -1,6 +1,7 @@
 """An autoencoder as a transform: devices, padding and resizing, batches, uint8 pictures in and out."""
 
 import os
+import threading
 from functools import partial
 
 import cv2
@@ -56,6 +57,7 @@ class NeuralTransform:
     @torch.inference_mode()
     def analyse(self, pictures: Pictures) -> NDArray[np.float32]:
         """uint8 [n, H, W, 3] to float32 [n, C, h, w]; a fixed-size network sees the pictures resized."""
+        _share_cores()
         height, width = pictures.shape[1:3]
         if self.network.size is not None:
             pictures = resize(pictures, *self.network.size)
@@ -70,6 +72,7 @@ class NeuralTransform:
     @torch.inference_mode()
     def synthesise(self, latents: NDArray[np.float32], height: int, width: int) -> Pictures:
         """float32 [n, C, h, w] to uint8 [n, height, width, 3]."""
+        _share_cores()
         inner = self.network.size or (height, width)
         step = max(1, BATCH_PIXELS // (inner[0] * inner[1]))
         parts = []
@@ -80,6 +83,12 @@ class NeuralTransform:
             parts.append(levels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
         pictures = np.concatenate(parts) if parts else np.empty((0, *inner, 3), np.uint8)
         return resize(pictures, height, width)
+
+
+def _share_cores() -> None:
+    """Let a worker thread use one core: networks side by side beat teams of threads that wait for each other."""
+    if threading.current_thread() is not threading.main_thread() and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
 
 
 def resize(pictures: Pictures, height: int, width: int) -> Pictures:
