@@ -89,7 +89,7 @@ def test_audio_can_be_left_out_on_either_way(tmp_path):
     assert pacodec.info(tmp_path / "coded.pac").audio_tracks == 1
 
 
-def test_two_tracks_in_another_container_than_the_source(tmp_path):
+def test_sound_in_another_container_than_the_source(tmp_path):
     make_clip(tmp_path / "in.mkv", **SMALL, frames=25, audio="aac")
     source = Clip(tmp_path / "in.mkv")
     _, copy = through(tmp_path, tmp_path / "in.mkv", "out.mp4", quality=1)

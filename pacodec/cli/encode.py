@@ -5,7 +5,7 @@ from dataclasses import asdict
 import click
 
 from pacodec.cli import options
-from pacodec.cli.run import ProgressLine, print_json, say, size
+from pacodec.cli.run import ProgressLine, compared, print_json, say, size
 
 
 @click.command(epilog="Example: pacodec encode play.mp4 play.pac --min-psnr 45")
@@ -98,10 +98,10 @@ def command(
         return
     codec = " + ".join(part for part in (report.model or report.transform, report.quantizer, report.predictor) if part)
     rate = f"{report.bytes * 8 / 1000 / report.duration:.1f} kbit/s" if report.duration else "no duration"
-    original = f", 1/{report.source_bytes / report.bytes:.1f} of the source file" if report.source_bytes else ""
+    original = f", {compared(report.bytes, report.source_bytes, 'the source file')}" if report.source_bytes else ""
     shape = f"{report.frames} frames of {report.width}x{report.height}"
     say(f"{source} -> {target}: {shape}, {report.repeats} of them repeats")
     say(f"  codec    {codec} ({report.reason})")
-    say(f"  size     {size(report.bytes)}, {rate}; 1/{report.ratio:.0f} of raw RGB{original}")
+    say(f"  size     {size(report.bytes)}, {rate}; {compared(report.bytes, report.raw_bytes, 'raw RGB')}{original}")
     say(f"  quality  {report.psnr:.2f} dB PSNR in RGB ({report.psnr_frames} frames measured)")
     say(f"  speed    {report.frames / report.seconds:.0f} frames/s, {report.seconds:.1f} s, {report.gops} GOPs")

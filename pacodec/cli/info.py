@@ -3,7 +3,7 @@
 import click
 
 from pacodec.cli import options
-from pacodec.cli.run import print_json, size
+from pacodec.cli.run import compared, print_json, size
 from pacodec.metadata import info
 
 
@@ -21,6 +21,7 @@ def command(file: str, as_json: bool) -> None:
     grid = " x ".join(map(str, found.grid))
     parts = ", ".join(f"{kind} {size(count)}" for kind, count in found.sizes.items() if count)
     state = "; ".join(found.damage) or "none found (pacodec verify looks at every byte)"
+    source = found.source_bytes
     rows = {
         "video": f"{found.frames} frames of {found.width}x{found.height}, {found.fps} frames/s, {found.duration:.2f} s",
         "shown": f"rotated by {found.rotation} degrees, pixel aspect {found.pixel_aspect or '1:1'}"
@@ -30,10 +31,8 @@ def command(file: str, as_json: bool) -> None:
         "codec": f"{found.transform}, quantizer {found.quantizer}, predictor {found.predictor}, codes {grid} a frame",
         "model": model,
         "size": f"{size(found.bytes)}, {rate}, {found.gops} GOPs",
-        "ratio": f"1/{found.ratio:.1f} of raw RGB ({size(found.raw_bytes)})",
-        "source": f"{size(found.source_bytes)}, 1/{found.source_bytes / found.bytes:.2f} of it"
-        if found.source_bytes
-        else "",
+        "ratio": f"{compared(found.bytes, found.raw_bytes, 'raw RGB')} ({size(found.raw_bytes)})",
+        "source": f"{size(source)}, {compared(found.bytes, source, 'it')}" if source else "",
         "bytes": parts,
         "damage": ("cut short; " if found.truncated else "") + state,
         "written": f"by {found.writer}",

@@ -77,6 +77,11 @@ def size(count: float) -> str:
     return f"{count:.2f} GB"
 
 
+def compared(part: float, whole: float, name: str) -> str:
+    """How much of a whole a part is, or how many times it, for people."""
+    return f"1/{whole / part:.1f} of {name}" if part <= whole else f"{part / whole:.1f} times {name}"
+
+
 class ProgressLine:
     """Frames done, speed and time left on one line of a terminal; silent elsewhere."""
 
