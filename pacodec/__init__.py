@@ -18,11 +18,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pacodec.decoder import Decoder as Decoder
     from pacodec.decoder import Decoder as open  # noqa: N813 (it reads as a function)
-    from pacodec.encoder import EncodeReport as EncodeReport
     from pacodec.encoder import encode as encode
     from pacodec.errors import PacodecError as PacodecError
     from pacodec.metadata import Metadata as Metadata
     from pacodec.metadata import info as info
+    from pacodec.pipeline import EncodeReport as EncodeReport
     from pacodec.restore import DecodeReport as DecodeReport
     from pacodec.restore import decode as decode
     from pacodec.training import TrainReport as TrainReport
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Decoder": ("pacodec.decoder", "Decoder"),
     "DecodeReport": ("pacodec.restore", "DecodeReport"),
-    "EncodeReport": ("pacodec.encoder", "EncodeReport"),
+    "EncodeReport": ("pacodec.pipeline", "EncodeReport"),
     "Metadata": ("pacodec.metadata", "Metadata"),
     "PacodecError": ("pacodec.errors", "PacodecError"),
     "TrainReport": ("pacodec.training", "TrainReport"),

@@ -75,8 +75,9 @@ class VariationalAutoencoder(Autoencoder):
 
     def fold(self) -> None:
         """Also drops the variance, which only training asks for."""
+        if not self.folded:
+            del self.log_variance
         super().fold()
-        del self.log_variance
 
     @torch.no_grad()
     def initialise(self, images: Tensor) -> None:
