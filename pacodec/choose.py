@@ -8,9 +8,9 @@ import numpy as np
 from pacodec import models
 from pacodec.coders import PaletteCoder, PictureCoder, latent_coder
 from pacodec.errors import CorruptFileError, LimitError, ModelError, QualityError, UnsupportedError, UsageError
-from pacodec.files import naming
 from pacodec.media import Image
 from pacodec.metrics import psnr
+from pacodec.naming import naming
 from pacodec.quantizers import QUANTIZERS
 from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform, learn_palette
 from pacodec.weights import ModelFile

@@ -22,11 +22,11 @@ from pacodec.ahead import in_order
 from pacodec.coders import PictureCoder, coder_for
 from pacodec.container import Gop, Header, Reader
 from pacodec.errors import CorruptFileError, UsageError
-from pacodec.files import naming
 from pacodec.gops import PULL, GopCursor, decode_gop
 from pacodec.grids import Grids
 from pacodec.media import Image
 from pacodec.metadata import Metadata
+from pacodec.naming import naming
 from pacodec.predictors import get_predictor
 from pacodec.transforms.base import Pictures
 from pacodec.weights import ModelFile

@@ -12,8 +12,9 @@ from pacodec.ahead import cores
 from pacodec.choose import SAMPLE_FRAMES, Choice, Wishes, choose
 from pacodec.container import Reader
 from pacodec.errors import CorruptFileError, QualityError, UsageError
-from pacodec.files import STANDARD_STREAM, check_target, replacing, writing
+from pacodec.files import check_target, replacing, writing
 from pacodec.media import AudioPacket, Frame, Image
+from pacodec.naming import STANDARD_STREAM
 from pacodec.pipeline import Coding, EncodeReport, Pipeline
 from pacodec.predictors import get_predictor
 from pacodec.verification import verify_codes

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from pacodec.errors import CorruptFileError, FileAccessError, LimitError, PacodecError, UnsupportedError, UsageError
-
-STANDARD_STREAM = "-"
+from pacodec.errors import FileAccessError, PacodecError, UsageError
+from pacodec.naming import STANDARD_STREAM
 
 
 def check_target(target: str, *, overwrite: bool, sources: tuple[str, ...] = ()) -> None:
@@ -76,18 +75,6 @@ def writing(target: str) -> Iterator[BinaryIO]:
         return
     with replacing(target) as part, part.open("wb") as file:
         yield file
-
-
-@contextmanager
-def naming(file: str | Path) -> Iterator[None]:
-    """Put the file's name in front of what is found wrong with it inside the block, where the message lacks it."""
-    name = "standard input" if str(file) == STANDARD_STREAM else str(file)
-    try:
-        yield
-    except (CorruptFileError, UnsupportedError, LimitError) as error:
-        if str(error).startswith(f"{name}:"):
-            raise
-        raise type(error)(f"{name}: {error}") from error
 
 
 def _about(target: str, message: str, error: PacodecError) -> PacodecError:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pacodec import __version__
 from pacodec.container import Header, Reader
-from pacodec.files import naming
+from pacodec.naming import naming
 
 WRITER = f"pacodec {__version__}"
 """What the header says wrote the file."""

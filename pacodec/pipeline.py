@@ -33,7 +33,10 @@ COLLECTED_BYTES = 128 * limits.MIB
 
 @dataclass(frozen=True)
 class EncodeReport:
-    """What `encode` did. Sizes in bytes, times in seconds, PSNR in dB (RGB, mean over `psnr_frames` frames)."""
+    """What `encode` did. Sizes in bytes, times in seconds, PSNR in dB (RGB, mean over `psnr_frames` frames).
+
+    `seconds` do not count choosing and loading the model.
+    """
 
     frames: int
     repeats: int

@@ -16,8 +16,9 @@ from pacodec.coders import coder_for
 from pacodec.container import Gop, Reader, StreamReader
 from pacodec.decoder import GopPictures, exact_seconds, model_of
 from pacodec.errors import CorruptFileError, UsageError
-from pacodec.files import STANDARD_STREAM, check_target, naming, replacing
+from pacodec.files import check_target, replacing
 from pacodec.media import AudioPacket
+from pacodec.naming import STANDARD_STREAM, naming
 from pacodec.video.writer import VideoWriter
 
 AUDIO_LOOKAHEAD = Fraction(1)
@@ -26,7 +27,10 @@ AUDIO_LOOKAHEAD = Fraction(1)
 
 @dataclass(frozen=True)
 class DecodeReport:
-    """What `decode` did; `damage` is what could not be decoded and was left out, a line each."""
+    """What `decode` did; `damage` is what could not be decoded and was left out, a line each.
+
+    `seconds` do not count loading the model.
+    """
 
     frames: int
     width: int
@@ -63,7 +67,6 @@ def decode(
     if not 0 <= start < (math.inf if end is None else end) or end == math.inf:
         raise UsageError(f"from {start:g} {'on' if end is None else f'to {end:g}'} seconds is no range of time")
     check_target(target, overwrite=overwrite, sources=(source,))
-    began = monotonic()
     with ExitStack() as stack:
         stack.enter_context(naming(source))
         reader = StreamReader(sys.stdin.buffer) if source == STANDARD_STREAM else stack.enter_context(Reader(source))
@@ -71,6 +74,7 @@ def decode(
             _refuse_damage(reader)
         header = reader.header
         coder = coder_for(header, model_of(header, reader.model_bytes(), model), device)
+        began = monotonic()
         video = header.video if audio else replace(header.video, audio=())
         span = _Span(video.time_base, exact_seconds(start), None if end is None else exact_seconds(end))
         lost: list[str] = []

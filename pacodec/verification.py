@@ -5,8 +5,8 @@ from pathlib import Path
 from pacodec import container
 from pacodec.container import Reader
 from pacodec.errors import PacodecError
-from pacodec.files import naming
 from pacodec.gops import decode_gop
+from pacodec.naming import naming
 from pacodec.predictors import get_predictor
 
 

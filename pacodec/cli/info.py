@@ -1,10 +1,11 @@
 """`pacodec info`."""
 
+import os
+
 import click
 
 from pacodec.cli import options
 from pacodec.cli.run import compared, print_json, size
-from pacodec.metadata import info
 
 
 @click.command(epilog="Example: pacodec info play.pac --json")
@@ -12,6 +13,9 @@ from pacodec.metadata import info
 @options.as_json
 def command(file: str, as_json: bool) -> None:
     """Show what a .pac file holds and how small it is, without decoding it."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads of numpy's that would start for nothing
+    from pacodec.metadata import info
+
     found = info(file)
     if as_json:
         print_json({"file": file, **found.to_dict()})
