@@ -31,6 +31,8 @@ FRAMES_BYTES = 3 * GIB
 INITIAL_FRAMES = 1536
 """Frames that a network's starting weights are chosen from."""
 TIMED_STEPS = 6
+VALIDATIONS = 12
+"""Validations of a short run; a long one has one every 250 steps."""
 VALIDATION_FRAMES = 64
 """Frames that each validation looks at, spread over the validation clips."""
 CHECKPOINT_SUFFIX = ".checkpoint"
@@ -127,7 +129,7 @@ def train(
                 plan,
                 steps=_steps_in(minutes * 60 - (monotonic() - began), arch, hyperparameters, footage, plan, chosen),
             )
-    plan = replace(plan, validate_every=max(1, min(250, math.ceil(plan.steps / 20))))
+    plan = replace(plan, validate_every=max(1, min(250, math.ceil(plan.steps / VALIDATIONS))))
     report(f"{'resuming' if resumed else 'training'} {arch} for {plan.steps} steps on {chosen.type}")
     stride = max(1, _total(footage.validation) // VALIDATION_FRAMES)
     looked_at = [clip[::stride] for clip in footage.validation]

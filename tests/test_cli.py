@@ -144,6 +144,21 @@ def test_info_and_verify_of_a_file_cut_short(screens_pac, tmp_path):
     assert json.loads(cli("verify", cut, "--json").stdout)["ok"] is False
 
 
+def test_info_of_a_file_cut_anywhere(screens_pac, tmp_path):
+    cut, data, kept = tmp_path / "cut.pac", screens_pac.read_bytes(), []
+    for length in range(0, len(data), 23):
+        cut.write_bytes(data[:length])
+        result = cli("info", cut)
+        assert result.exit_code in (0, 3), result.stderr
+        if result.exit_code == 3:
+            assert only_line(result.stderr).startswith(f"pacodec: {cut}: ")
+        else:
+            kept.append(int(result.stdout.split("video")[1].split()[0]))
+            assert ("no raw RGB to compare with" in result.stdout) == (kept[-1] == 0)
+    assert kept == sorted(kept)
+    assert set(kept) >= {0, 24}
+
+
 def test_verify_for_people(screens_pac):
     result = cli("verify", screens_pac)
     assert (result.exit_code, result.stdout, result.stderr) == (0, f"{screens_pac}: good\n", "")

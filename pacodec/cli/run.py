@@ -79,6 +79,8 @@ def size(count: float) -> str:
 
 def compared(part: float, whole: float, name: str) -> str:
     """How much of a whole a part is, or how many times it, for people."""
+    if not whole:
+        return f"no {name} to compare with"
     return f"1/{whole / part:.1f} of {name}" if part <= whole else f"{part / whole:.1f} times {name}"
 
 
