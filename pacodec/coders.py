@@ -1,7 +1,7 @@
 """Pictures to code grids and back, as a header describes it: a transform and its quantizer as one."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,9 @@ from pacodec.container import Component, Header, ModelRef
 from pacodec.errors import CorruptFileError, UnsupportedError
 from pacodec.grids import Grids, GridSpec
 from pacodec.quantizers import QUANTIZERS, Parameters, Quantizer
-from pacodec.transforms.base import Pictures
+from pacodec.transforms.base import LatentTransform, Pictures
 from pacodec.transforms.palette import PaletteTransform
 from pacodec.weights import ModelFile
-
-if TYPE_CHECKING:
-    from pacodec.transforms.neural import NeuralTransform
 
 FULL_LEVELS = 256
 
@@ -110,7 +107,7 @@ class LatentCoder:
 
     def __init__(
         self,
-        network: "NeuralTransform",
+        network: LatentTransform,
         model: ModelFile,
         quantizer: Quantizer,
         height: int,

@@ -2,7 +2,7 @@
 
 from pacodec.errors import LimitError
 
-KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
 
 MAX_SIDE = 16_384
 """Pixels of a picture's width or height."""
