@@ -60,7 +60,7 @@ def loop(source, target, times):
                     output.mux(packet)
 
 
-ENCODE = "assert pacodec.encode(*sys.argv[1:3], gop_seconds={gop}, overwrite=True).frames == int(sys.argv[3])"
+ENCODE = "assert pacodec.encode(*sys.argv[1:3], gop_seconds={gop}, jobs=1, overwrite=True).frames == int(sys.argv[3])"
 DECODE = "assert pacodec.decode(*sys.argv[1:3], jobs=2, overwrite=True).frames == int(sys.argv[3])"
 READ = "video = pacodec.open(sys.argv[1], jobs=2)\nassert sum(map(len, video.batches())) == int(sys.argv[3])"
 
