@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pacodec import models
 from pacodec.coders import PaletteCoder, PictureCoder, latent_coder
@@ -79,7 +80,7 @@ def choose(sample: Sequence[Image], wishes: Wishes) -> list[Choice]:
     if wishes.model is not None or wishes.quantizer is not None:
         choices = [_by_model(sample, wishes)]
     elif wishes.lossless:
-        choices = [_palette(sample, None, "lossless: palette with exact corrections")]
+        choices = [_palette(sample, None, "lossless: palette with exact corrections", learn_palette(sample))]
     else:
         choices = _by_sample(sample, wishes)
     if wishes.min_psnr is None:
@@ -112,7 +113,8 @@ def _by_model(sample: Sequence[Image], wishes: Wishes) -> Choice:
 def _by_sample(sample: Sequence[Image], wishes: Wishes) -> list[Choice]:
     """The palette where it suffices, else the best autoencoder, unless the palette is better than that one too."""
     quality = wishes.quality or DEFAULT_QUALITY
-    full = _palette(sample, DEFAULT_QUALITY, "")
+    colours = learn_palette(sample)
+    full = _palette(sample, DEFAULT_QUALITY, "", colours)
     reached = sample_psnr(full.coder, sample)
     if reached >= PALETTE_PSNR:
         reason = f"{MAX_COLOURS} colours give {reached:.1f} dB on a sample of {len(sample)} frames"
@@ -123,15 +125,17 @@ def _by_sample(sample: Sequence[Image], wishes: Wishes) -> list[Choice]:
             return [Choice(best.coder, f"{best.reason}; {reason} with it", best.model)]
         other = f"the best autoencoder, {best.model.name}, {theirs:.1f} dB" if best and best.model else "no autoencoder"
         reason = f"{MAX_COLOURS} colours give {reached:.1f} dB on a sample of {len(sample)} frames, {other}"
-    ladder = [_palette(sample, q, reason) for q in QUALITIES if q >= quality]
-    return [*ladder, _palette(sample, None, f"{reason}; exact corrections")] if wishes.min_psnr else ladder[:1]
+    if not wishes.min_psnr:
+        return [_palette(sample, quality, reason, colours)]
+    ladder = [_palette(sample, q, reason, colours) for q in QUALITIES if q >= quality]
+    return [*ladder, _palette(sample, None, f"{reason}; exact corrections", colours)]
 
 
-def _palette(sample: Sequence[Image], quality: int | None, reason: str) -> Choice:
-    """The palette of a quality; None is lossless."""
+def _palette(sample: Sequence[Image], quality: int | None, reason: str, full: NDArray[np.uint8]) -> Choice:
+    """The palette of a quality; None is lossless. `full` is the one of `MAX_COLOURS`, which several qualities share."""
     step = 1 if quality is None else CORRECTION_STEPS.get(quality, 0)
     most = MAX_COLOURS if quality is None else COLOURS[quality]
-    colours = learn_palette(sample, most)
+    colours = full if most == MAX_COLOURS else learn_palette(sample, most)
     height, width = sample[0].shape[:2]
     return Choice(PaletteCoder(PaletteTransform(colours, step, most - len(colours)), height, width), reason)
 

@@ -49,15 +49,16 @@ def encode(
 
     `target` appears when it is complete, or not at all. `model` names an autoencoder; without one the footage decides
     (see `choose`). `quality` is 1 (smallest) to 5 (best); with `min_psnr` (dB) a higher one is used where needed, and
-    every frame is measured. A GOP is what a reader must decode to reach a frame. `jobs` GOPs are coded
-    at once, by default one a core.
-    `progress` is called with frames done and frames expected.
+    every frame is measured. A GOP is what a reader must decode to reach a frame. `jobs` GOPs are coded at once, by
+    default one a core. `progress` is called with frames done and frames expected.
 
     Raises the exceptions of `pacodec.errors`: FileAccessError, UsageError, CorruptFileError (the source is no video),
     ModelError, LimitError, QualityError (`min_psnr` not reached).
     """
     if not (math.isfinite(gop_seconds) and gop_seconds > 0):
         raise UsageError(f"a GOP of {gop_seconds:g} seconds is not possible")
+    if verify and target == STANDARD_STREAM:
+        raise UsageError("what went to standard output cannot be verified; leave --verify out")
     wishes = Wishes(model, quality, lossless, quantizer, min_psnr, device)
     check_target(target, overwrite=overwrite, sources=(source,))
     coding = Coding(
@@ -106,8 +107,6 @@ def _write(
     reader: VideoReader, events: Iterator[Frame | AudioPacket], target: str, choice: Choice, coding: Coding
 ) -> EncodeReport:
     with ExitStack() as stack:
-        if coding.verify and target == STANDARD_STREAM:
-            raise UsageError("what went to standard output cannot be verified; leave --verify out")
         if target == STANDARD_STREAM:
             file: BinaryIO = stack.enter_context(writing(target))
             part = None

@@ -24,8 +24,8 @@ MOTION_CELL = 16
 """Pixels of a side of the cells in which motion is measured, to aim crops at it."""
 CROP_LATTICE = 32
 """Crops start at multiples of this many pixels, as the cells of the latent grid do in whole frames: on a fixed screen
-the background then meets the grid in the few ways that count, not in all of them (conv4: a
-training loss of 0.025 after 300 steps; crops anywhere left it at 0.043 after 200)."""
+the background then meets the grid in the few ways that count, not in all of them (conv4: a training loss of 0.025 after
+300 steps; crops anywhere left it at 0.043 after 200)."""
 WHOLE_SIDE = 256
 """Pixels of a side of the crops of the second half: whole frames where they are not larger."""
 SETTLED = 0.5

@@ -145,3 +145,14 @@ def lengthen(path: Path, target: Path, times: int) -> None:
 def leftovers(folder: Path) -> list[str]:
     """The names in a folder, hidden ones too."""
     return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def one_thread():
+    """torch on one thread: tiny networks are slower on more."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

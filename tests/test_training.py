@@ -15,16 +15,10 @@ from pacodec.training import CHECKPOINT_SUFFIX, load_footage, train
 from pacodec.transforms.registry import build
 from pacodec.weights import ModelFile
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 SMALL = {"vanilla-500": {"size": (32, 24), "rank": 4}, "vae": {"size": (32, 24), "rank": 4}, "conv4": {}}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -16,20 +16,14 @@ from pacodec.transforms.palette import MAX_CORRECTION_STEP, PaletteTransform, le
 from pacodec.transforms.registry import ARCHITECTURES, build
 from pacodec.weights import ModelFile
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FIXED = {"height": 24, "width": 40, "rank": 3}
 SMALL = {arch: {} if arch.startswith("conv") else FIXED for arch in ARCHITECTURES}
 CONVOLUTIONAL = [arch for arch in ARCHITECTURES if arch.startswith("conv")]
 OF_ONE_SIZE = [arch for arch in ARCHITECTURES if not arch.startswith("conv")]
 
 pictures_of_any_kind = arrays(np.uint8, st.tuples(st.integers(1, 2), st.integers(1, 6), st.integers(1, 6), st.just(3)))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def noise(n, height, width, seed=0):
