@@ -11,9 +11,10 @@ from pacodec.errors import CorruptFileError, LimitError, PacodecError, Unsupport
 from pacodec.fit import to_images
 from pacodec.quantizers import QUANTIZERS
 from pacodec.training import package
-from pacodec.transforms.neural import NeuralTransform, resize
+from pacodec.transforms.neural import NeuralTransform
 from pacodec.transforms.palette import MAX_CORRECTION_STEP, PaletteTransform, learn_palette
 from pacodec.transforms.registry import ARCHITECTURES, build
+from pacodec.video.resize import resize
 from pacodec.weights import ModelFile
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -109,7 +110,7 @@ def test_room_takes_up_colours_that_the_sample_did_not_show():
     header = palette.parameters
     codes = palette.encode(seen), palette.encode(unseen)
     assert palette.parameters == header
-    later = PaletteTransform.from_parameters({**header, **palette.additions})
+    later = PaletteTransform.from_parameters({**header, **palette.additions()})
     assert np.array_equal(later.decode(codes[0]), seen)
     assert np.array_equal(later.decode(codes[1]), unseen)
     assert np.array_equal(PaletteTransform.from_parameters(header).decode(codes[0]), seen)
@@ -118,7 +119,7 @@ def test_room_takes_up_colours_that_the_sample_did_not_show():
 def test_colours_are_added_only_while_there_is_room():
     palette = PaletteTransform(noise(1, 1, 5)[0, 0], room=7)
     palette.encode(noise(1, 8, 8, seed=4))
-    assert len(palette.additions["added"]) == 3 * 7
+    assert len(palette.additions()["added"]) == 3 * 7
     palette.encode(noise(1, 8, 8, seed=5))
     assert len(palette.palette) == 12
 

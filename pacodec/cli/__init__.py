@@ -14,6 +14,7 @@ COMMANDS = {
     "verify": "Check a .pac file and prove that it decodes.",
     "models": "List the models that encode can use.",
     "train": "Train a model on your own footage.",
+    "eval": "Compare with x264, x265, VP9 and AV1 on your clips.",
 }
 
 

@@ -4,7 +4,6 @@ import os
 import threading
 from functools import partial
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from pacodec.errors import CorruptFileError, UsageError
 from pacodec.transforms.autoencoder import Autoencoder
 from pacodec.transforms.base import Pictures
 from pacodec.transforms.registry import build
+from pacodec.video.resize import resize
 from pacodec.weights import ModelFile
 
 # In a forked child OpenMP's threads are not there, and a network would wait for them for ever.
@@ -89,13 +89,3 @@ def _share_cores() -> None:
     """Let a worker thread use one core: networks side by side beat teams of threads that wait for each other."""
     if threading.current_thread() is not threading.main_thread() and torch.get_num_threads() > 1:
         torch.set_num_threads(1)
-
-
-def resize(pictures: Pictures, height: int, width: int) -> Pictures:
-    """uint8 [n, H, W, 3] to [n, height, width, 3] by Lanczos resampling, the study's choice; as they are when equal."""
-    if pictures.shape[1:3] == (height, width):
-        return pictures
-    resized = np.empty((len(pictures), height, width, 3), np.uint8)
-    for source, target in zip(pictures, resized, strict=True):
-        cv2.resize(source, (width, height), dst=target, interpolation=cv2.INTER_LANCZOS4)
-    return resized

@@ -10,6 +10,10 @@ from pacodec.media import RGB_MATRIX, UNSPECIFIED, ColorTags, Image
 _ACCURATE = (
     Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 )
+# 4:2:0 and 4:2:2 have no exact result: chroma between its samples is a guess. This one, which repeats them, is what
+# FFmpeg, PyAV and OpenCV show by default, so that pictures compare equal to theirs; and RGB gives it back unchanged.
+_USUAL = Interpolation.BILINEAR
+_SUBSAMPLED = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p"})
 _BT709 = 1
 _LIMITED, _FULL = 1, 2
 # The matrices swscale has: RGB, BT.709, FCC, BT.601 (625 and 525 lines), SMPTE 240M, BT.2020 non-constant luminance.
@@ -55,15 +59,21 @@ def _h273(code: int) -> int:
 class RgbConverter:
     """Turns decoded frames of any pixel format and size into RGB pictures, uint8 [height, width, 3]."""
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, *, smooth_chroma: bool = False) -> None:
+        """`smooth_chroma`: interpolate subsampled chroma instead of repeating it."""
         self._width, self._height = width, height
+        self._repeated: frozenset[str] = frozenset() if smooth_chroma else _SUBSAMPLED
         self._scaler = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> Image:
         """The picture of one frame, in new memory; untagged frames are read as FFmpeg reads them (BT.601 limited)."""
         if not has_matrix(frame):
             frame.colorspace = UNSPECIFIED
-        converted = self._scaler.reformat(frame, self._width, self._height, "rgb24", interpolation=_ACCURATE, threads=1)
+        same_size = (frame.width, frame.height) == (self._width, self._height)
+        interpolation = _USUAL if same_size and frame.format.name in self._repeated else _ACCURATE
+        converted = self._scaler.reformat(
+            frame, self._width, self._height, "rgb24", interpolation=interpolation, threads=1
+        )
         picture = converted.to_ndarray()
         assert picture.dtype == np.uint8
         return picture.astype(np.uint8, copy=False)

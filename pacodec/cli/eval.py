@@ -1,0 +1,120 @@
+"""`pacodec eval`."""
+
+import json
+import sys
+from pathlib import Path
+from time import monotonic
+
+import click
+
+from pacodec.cli import options
+from pacodec.cli.run import REDRAW_SECONDS, say
+from pacodec.errors import UsageError
+from pacodec.files import check_target, writing
+from pacodec.naming import STANDARD_STREAM
+
+
+@click.command(epilog="Example: pacodec eval play.mp4 -m default -m conv4 --html report.html")
+@click.argument("clips", metavar="CLIP...", nargs=-1, required=True)
+@click.option(
+    "-m",
+    "--model",
+    "models",
+    multiple=True,
+    default=("default",),
+    help="A model to compare; 'default' is what encode does without one. May be repeated.  [default]",
+)
+@click.option(
+    "--peers",
+    metavar="NAME,...",
+    help="Of x264, x265, vp9, svtav1, aomenc, zstd, x264-sliced [all that are here but the last].",
+)
+@click.option("--size", metavar="WxH", help="Resize the clips (Lanczos).")
+@click.option("--frames", type=click.IntRange(1), help="Compare only the first so many frames.")
+@click.option(
+    "--repeats", type=click.IntRange(0), default=3, show_default=True, help="How often speed is measured; 0 is not."
+)
+@click.option("--json", "json_target", metavar="FILE", help="Write all results as JSON.")
+@click.option("--html", "html_target", metavar="FILE", help="Write a report with curves, tables and a frame viewer.")
+@click.option("--plot", "plot_target", metavar="FILE.png", help="Write the curves as a picture.")
+@click.option("--cache", metavar="FOLDER", help="Where results are kept [~/.cache/pacodec/eval].")
+@options.device
+@click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Points measured at once [all cores].")
+@options.overwrite
+def command(
+    clips: tuple[str, ...],
+    models: tuple[str, ...],
+    peers: str | None,
+    size: str | None,
+    frames: int | None,
+    repeats: int,
+    json_target: str | None,
+    html_target: str | None,
+    plot_target: str | None,
+    cache: str | None,
+    device: str,
+    jobs: int | None,
+    overwrite: bool,
+) -> None:
+    """Compare with x264, x265, VP9 and AV1 on your clips: size, quality, speed, memory. Repeat an interrupted command
+    to go on where it stopped."""
+    for target in filter(None, (json_target, html_target, plot_target)):
+        check_target(target, overwrite=overwrite, sources=clips)
+    try:
+        from pacodec.evaluation.evaluate import evaluate
+        from pacodec.evaluation.html import render
+        from pacodec.evaluation.plot import draw
+        from pacodec.evaluation.tables import tables
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error.name} is missing: pip install 'pacodec[eval]'") from error
+    progress = _MatrixLine()
+    found = evaluate(
+        clips,
+        models=models,
+        peers=peers.split(",") if peers is not None else None,
+        size=options.parse_size(size),
+        frames=frames,
+        repeats=repeats,
+        device=device,
+        jobs=jobs,
+        cache=Path(cache) if cache else None,
+        with_view=html_target is not None,
+        progress=progress,
+    )
+    progress.clear()
+    if json_target:
+        _write(json_target, json.dumps(found.to_dict(), indent=1).encode())
+    if html_target:
+        _write(html_target, render(found).encode())
+    if plot_target:
+        _write(plot_target, draw(found.clips, "png"))
+    if STANDARD_STREAM not in (json_target, html_target, plot_target):
+        click.echo("\n\n".join(table.markdown() for table in tables(found)))
+
+
+def _write(target: str, data: bytes) -> None:
+    with writing(target) as file:
+        file.write(data)
+    if target != STANDARD_STREAM:
+        say(f"wrote {target}")
+
+
+class _MatrixLine:
+    """Measurements done and time left on one line of a terminal; silent elsewhere."""
+
+    def __init__(self) -> None:
+        self.began, self.drawn, self.shown = monotonic(), 0.0, sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int, name: str) -> None:
+        """Redraw, but not more often than anyone reads."""
+        now = monotonic()
+        if not self.shown or now - self.drawn < REDRAW_SECONDS:
+            return
+        self.drawn = now
+        left = (now - self.began) * (total - done) / done
+        click.echo(f"\r\x1b[Kmeasured {done} of {total}, {left:.0f} s left: {name}", err=True, nl=False)
+
+    def clear(self) -> None:
+        """Make room for the result."""
+        if self.shown:
+            click.echo("\r\x1b[K", err=True, nl=False)
