@@ -1,19 +1,22 @@
 """Which coder `encode` uses: what the options demand, else what a sample of the footage asks for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import models
-from pacodec.coders import PaletteCoder, PictureCoder, latent_coder
+from pacodec.coders import PaletteCoder, PictureCoder, latent_coder, model_palette
 from pacodec.errors import CorruptFileError, LimitError, ModelError, QualityError, UnsupportedError, UsageError
+from pacodec.familiar import familiar
 from pacodec.media import Image
 from pacodec.metrics import psnr
 from pacodec.naming import naming
+from pacodec.predictors.learned import PREDICTIVE
 from pacodec.quantizers import QUANTIZERS
 from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform, learn_palette
+from pacodec.transforms.shades import ShadesTransform, frequent_colours, occurring_palette, without
 from pacodec.weights import ModelFile
 
 QUALITIES = (1, 2, 3, 4, 5)
@@ -21,6 +24,8 @@ DEFAULT_QUALITY = 4
 DEFAULT_QUANTIZER = "scale"
 PALETTE_PSNR = 40.0
 """dB that 256 colours must reach on the sample for the palette to be chosen unasked."""
+SHADED_COLOURS = 1 << 15
+"""Colours of the sample up to which lossless coding gives each a label of its own."""
 SAMPLE_FRAMES = 16
 UNUSUAL_MARGIN = 3.0
 """dB under a model's usual range at which footage counts as unlike what it was trained on."""
@@ -28,6 +33,8 @@ UNUSUAL_MARGIN = 3.0
 COLOURS = {1: 16, 2: 32, 3: 64, 4: MAX_COLOURS, 5: MAX_COLOURS}
 CORRECTION_STEPS = {5: 5}
 """Quality 5 corrects every channel to within 2 levels."""
+RATE_WEIGHTS = {1: 1200.0, 2: 300.0, 3: 60.0}
+"""Of a predictive model's lower qualities; the palette is the same for all."""
 LEVELS = {1: 16, 2: 32, 3: 64, 4: 256, 5: 256}
 
 
@@ -47,8 +54,8 @@ class Wishes:
             raise UsageError(f"quality is {self.quality}, allowed are {QUALITIES[0]} to {QUALITIES[-1]}")
         if self.quantizer is not None and self.quantizer not in QUANTIZERS:
             raise UsageError(f"unknown quantizer {self.quantizer!r}; known are {', '.join(QUANTIZERS)}")
-        if self.lossless and (self.quality or self.model or self.quantizer):
-            raise UsageError("lossless coding takes no quality, model or quantizer")
+        if self.lossless and (self.quality or self.quantizer):
+            raise UsageError("lossless coding takes no quality or quantizer")
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,12 @@ class Choice:
     coder: PictureCoder
     reason: str
     model: ModelFile | None = None
+    rate_weight: float = 0.0
+    """Squared error (of 8-bit levels, summed over R, G, B) that is worth one nat; 0 keeps every code as it is."""
 
     def unusual(self, measured: float) -> str | None:
         """A line of advice when a PSNR in dB is under the model's usual range."""
-        low = self.model.info.quality.get("psnr_low") if self.model else None
+        low = self.model.info.quality.get("psnr_low") if self.model and not self.rate_weight else None
         if not isinstance(low, int | float) or measured >= low - UNUSUAL_MARGIN or self.model is None:
             return None
         return (
@@ -77,14 +86,18 @@ def choose(sample: Sequence[Image], wishes: Wishes) -> list[Choice]:
     `sample` is some frames from all over the footage, uint8 [H, W, 3]. Raises ModelError for a model that is not there,
     QualityError where no coder can reach `min_psnr` on the sample.
     """
-    if wishes.model is not None or wishes.quantizer is not None:
-        choices = [_by_model(sample, wishes)]
+    if wishes.model is not None:
+        choices = _by_model(sample, wishes, models.find(wishes.model))
+    elif wishes.quantizer is not None:
+        choices = [_by_quantizer(sample, wishes)]
+    elif (known := familiar(sample)) is not None:
+        choices = _predictive(sample, wishes, known, f"model {known.name} knows such footage")
     elif wishes.lossless:
-        choices = [_palette(sample, None, "lossless: palette with exact corrections", learn_palette(sample))]
+        choices = _lossless(sample, "lossless", learn_palette(sample))
     else:
         choices = _by_sample(sample, wishes)
     if wishes.min_psnr is None:
-        return choices[:1]
+        return choices if wishes.lossless else choices[:1]
     for index, choice in enumerate(choices):
         reached = sample_psnr(choice.coder, sample)
         if reached >= wishes.min_psnr:
@@ -97,13 +110,38 @@ def sample_psnr(coder: PictureCoder, sample: Sequence[Image]) -> float:
     pictures = np.stack(sample)
     latents = coder.analyse(pictures)
     parameters = coder.fit(latents)
-    return float(psnr(pictures, coder.decode(coder.quantize(latents, parameters), {}, parameters)).mean())
+    codes = coder.quantize(latents, parameters)
+    return float(psnr(pictures, coder.decode(codes, coder.additions(), parameters)).mean())
 
 
-def _by_model(sample: Sequence[Image], wishes: Wishes) -> Choice:
-    if wishes.model is not None:
-        model = models.find(wishes.model)
-        return Choice(_latent(model, sample, wishes), f"model {model.name}, as asked", model)
+def _by_model(sample: Sequence[Image], wishes: Wishes, model: ModelFile) -> list[Choice]:
+    reason = f"model {model.name}, as asked"
+    if model.info.arch == PREDICTIVE:
+        if wishes.quantizer is not None:
+            raise UsageError(
+                f"{model.name} predicts palette codes; the quantizer {wishes.quantizer} is no part of that"
+            )
+        return _predictive(sample, wishes, model, reason)
+    if wishes.lossless:
+        raise UsageError(f"{model.name} is an autoencoder, which cannot be lossless")
+    return [Choice(_latent(model, sample, wishes), reason, model)]
+
+
+def _predictive(sample: Sequence[Image], wishes: Wishes, model: ModelFile, reason: str) -> list[Choice]:
+    """A model's palette under its network; lower qualities choose codes by rate and distortion."""
+    quality = None if wishes.lossless else wishes.quality or DEFAULT_QUALITY
+    colours = model_palette(model)
+    ladder = [
+        replace(_palette(sample, q, reason, colours, model), rate_weight=RATE_WEIGHTS.get(q, 0.0))
+        for q in QUALITIES
+        if quality is not None and q >= quality
+    ]
+    return [replace(choice, model=model) for choice in (*ladder, *_lossless(sample, reason, colours, model))]
+
+
+def _by_quantizer(sample: Sequence[Image], wishes: Wishes) -> Choice:
+    if wishes.lossless:
+        raise UsageError("lossless coding takes no quality or quantizer")
     best = _best_autoencoder(sample, wishes)
     if best is None:
         raise ModelError(f"the quantizer {wishes.quantizer} needs an autoencoder and no model is installed")
@@ -128,16 +166,39 @@ def _by_sample(sample: Sequence[Image], wishes: Wishes) -> list[Choice]:
     if not wishes.min_psnr:
         return [_palette(sample, quality, reason, colours)]
     ladder = [_palette(sample, q, reason, colours) for q in QUALITIES if q >= quality]
-    return [*ladder, _palette(sample, None, f"{reason}; exact corrections", colours)]
+    return [*ladder, *_lossless(sample, reason, colours)]
 
 
-def _palette(sample: Sequence[Image], quality: int | None, reason: str, full: NDArray[np.uint8]) -> Choice:
-    """The palette of a quality; None is lossless. `full` is the one of `MAX_COLOURS`, which several qualities share."""
+def _lossless(
+    sample: Sequence[Image], reason: str, colours: NDArray[np.uint8], model: ModelFile | None = None
+) -> list[Choice]:
+    """Shades where the sample has few enough colours; then corrections, for footage that has more than the sample."""
+    found = frequent_colours(sample)
+    exact = _palette(sample, None, f"{reason}: palette with exact corrections", colours, model)
+    if len(found) > SHADED_COLOURS:
+        return [exact]
+    palette = occurring_palette(colours, found) if model is None else colours
+    shades = ShadesTransform(palette, without(found, palette))
+    height, width = sample[0].shape[:2]
+    coder = PaletteCoder(shades, height, width, model)
+    return [Choice(coder, f"{reason}: {len(found)} colours in a sample of {len(sample)} frames"), exact]
+
+
+def _palette(
+    sample: Sequence[Image],
+    quality: int | None,
+    reason: str,
+    full: NDArray[np.uint8],
+    model: ModelFile | None = None,
+) -> Choice:
+    """The palette of a quality; None is lossless. `full` is the one of `MAX_COLOURS`, which several qualities share;
+    with a `model` it is that one's, and all of them do.
+    """
     step = 1 if quality is None else CORRECTION_STEPS.get(quality, 0)
-    most = MAX_COLOURS if quality is None else COLOURS[quality]
+    most = MAX_COLOURS if quality is None or model is not None else COLOURS[quality]
     colours = full if most == MAX_COLOURS else learn_palette(sample, most)
     height, width = sample[0].shape[:2]
-    return Choice(PaletteCoder(PaletteTransform(colours, step, most - len(colours)), height, width), reason)
+    return Choice(PaletteCoder(PaletteTransform(colours, step, most - len(colours)), height, width, model), reason)
 
 
 def _latent(model: ModelFile, sample: Sequence[Image], wishes: Wishes) -> PictureCoder:
@@ -154,6 +215,8 @@ def _best_autoencoder(sample: Sequence[Image], wishes: Wishes) -> Choice | None:
     for path in models.paths():
         try:
             model = ModelFile.read(path)
+            if model.info.arch == PREDICTIVE:
+                continue
             coder = _latent(model, sample, wishes)
         except (CorruptFileError, UnsupportedError, LimitError):  # `pacodec models` says which; others may do
             continue

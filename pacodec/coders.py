@@ -11,7 +11,8 @@ from pacodec.errors import CorruptFileError, UnsupportedError
 from pacodec.grids import Grids, GridSpec
 from pacodec.quantizers import QUANTIZERS, Parameters, Quantizer
 from pacodec.transforms.base import LatentTransform, Pictures
-from pacodec.transforms.palette import PaletteTransform
+from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform
+from pacodec.transforms.shades import ShadesTransform
 from pacodec.weights import ModelFile
 
 FULL_LEVELS = 256
@@ -56,26 +57,46 @@ class PictureCoder(Protocol):
     def additions(self) -> Parameters:
         """What a GOP's transform must say beyond the header, for all that was analysed so far."""
 
+    def errors(self) -> NDArray[np.float64]:
+        """Squared error of code j of the first channel where i was meant, float64 [256, 256]."""
+
     def decode(self, codes: Grids, transform: Parameters, quantizer: Parameters) -> Pictures:
         """Codes to uint8 [n, H, W, 3], given a GOP's own parameters."""
 
 
+_COLOUR_TRANSFORMS: Mapping[str, type[PaletteTransform] | type[ShadesTransform]] = {
+    PaletteTransform.name: PaletteTransform,
+    ShadesTransform.name: ShadesTransform,
+}
+
+
 class PaletteCoder:
-    """Palette indices are codes already."""
+    """Palette indices, and what stands beside them, are codes already."""
 
     streams = True
     concurrent = False  # it may add colours, and in what order must not be a matter of chance
-    model = None
     quantizer = Component("palette")
 
-    def __init__(self, palette: PaletteTransform, height: int, width: int) -> None:
+    def __init__(
+        self,
+        palette: PaletteTransform | ShadesTransform,
+        height: int,
+        width: int,
+        model: ModelFile | None = None,
+    ) -> None:
+        """`model`: the one that holds the palette, which the header then need not carry."""
         self.palette = palette
+        self._parameters = palette.parameters
+        self.model = None if model is None else ModelRef(model.name, model.sha256)
         channels, rows, columns = palette.grid(height, width)
         self.spec = GridSpec(channels, rows, columns, ordinal=False)
-        self.transform = Component(palette.name, palette.parameters)
+        parameters = {**self._parameters}
+        if model is not None:
+            del parameters["palette"]
+        self.transform = Component(palette.name, parameters)
 
     def analyse(self, pictures: Pictures) -> NDArray[Any]:
-        """Indices, and corrections where the palette has a step for them."""
+        """Indices, and what makes them exact where the palette has such."""
         return self.palette.encode(pictures)
 
     def fit(self, latents: NDArray[Any]) -> Parameters:
@@ -87,14 +108,21 @@ class PaletteCoder:
         return latents
 
     def additions(self) -> Parameters:
-        """Colours that the sample did not show."""
-        return self.palette.additions
+        """Colours that the sample did not show, of the GOP that ends here."""
+        return self.palette.additions()
+
+    def errors(self) -> NDArray[np.float64]:
+        """Squared distances of the colours, infinite beyond the palette."""
+        colours = self.palette.palette.astype(np.float64)
+        errors = np.full((MAX_COLOURS, MAX_COLOURS), np.inf)
+        errors[: len(colours), : len(colours)] = np.square(colours[:, None] - colours).sum(2)
+        return errors
 
     def decode(self, codes: Grids, transform: Parameters, quantizer: Parameters) -> Pictures:
         """By the GOP's own palette where it has one."""
         palette = self.palette
         if transform:
-            palette = PaletteTransform.from_parameters({**palette.parameters, **transform})
+            palette = palette.from_parameters({**self._parameters, **transform})
             if palette.grid(*codes.shape[2:])[0] != self.spec.channels:
                 raise CorruptFileError("a GOP's palette does not fit the code grid")
         return palette.decode(codes)
@@ -139,6 +167,10 @@ class LatentCoder:
         """None: a model is what it is."""
         return {}
 
+    def errors(self) -> NDArray[np.float64]:
+        """Never asked for: the levels of a latent are kept."""
+        raise NotImplementedError
+
     def decode(self, codes: Grids, transform: Parameters, quantizer: Parameters) -> Pictures:
         """Through the decoder network."""
         latents = self.method.dequantize(codes, {**self.quantizer.params, **quantizer})
@@ -152,8 +184,11 @@ def coder_for(header: Header, model: ModelFile | None, device: str = "auto") -> 
     """
     height, width = header.video.height, header.video.width
     coder: PictureCoder
-    if header.transform.name == PaletteTransform.name:
-        coder = PaletteCoder(PaletteTransform.from_parameters(header.transform.params), height, width)
+    if header.transform.name in _COLOUR_TRANSFORMS:
+        parameters = header.transform.params
+        if model is not None:
+            parameters = {"palette": model_palette(model).tobytes(), **parameters}
+        coder = PaletteCoder(_COLOUR_TRANSFORMS[header.transform.name].from_parameters(parameters), height, width)
     else:
         if model is None:
             raise CorruptFileError(f"the transform {header.transform.name} needs a model and the header names none")
@@ -178,6 +213,16 @@ def latent_coder(
     if quantizer not in QUANTIZERS:
         raise UnsupportedError(f"unknown quantizer {quantizer!r}; known are {', '.join(QUANTIZERS)}")
     return LatentCoder(NeuralTransform(model, device), model, QUANTIZERS[quantizer], height, width, levels)
+
+
+def model_palette(model: ModelFile) -> NDArray[np.uint8]:
+    """The colours of a predictive model, uint8 [K, 3]; CorruptFileError where it has none."""
+    palette = model.arrays().get("palette")
+    if palette is None or palette.dtype != np.uint8 or palette.ndim != 2 or palette.shape[1] != 3:
+        raise CorruptFileError(f"{model.name}: holds no palette")
+    if not 1 <= len(palette) <= MAX_COLOURS:
+        raise CorruptFileError(f"{model.name}: a palette of {len(palette)} colours, allowed are 1 to {MAX_COLOURS}")
+    return palette
 
 
 def _shape(spec: GridSpec) -> Mapping[str, int | bool]:

@@ -17,7 +17,6 @@ from typing import Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec import models
 from pacodec.ahead import in_order
 from pacodec.coders import PictureCoder, coder_for
 from pacodec.container import Gop, Header, Reader
@@ -27,27 +26,12 @@ from pacodec.grids import Grids
 from pacodec.media import Image
 from pacodec.metadata import Metadata
 from pacodec.naming import naming
-from pacodec.predictors import get_predictor
+from pacodec.predictors.base import Predictor
+from pacodec.resolve import model_of, predictor_of
 from pacodec.transforms.base import Pictures
-from pacodec.weights import ModelFile
 
 AHEAD_BYTES = 32 << 20
 """Codes that wait, decoded, for the pictures to be made, a GOP."""
-
-
-def model_of(header: Header, embedded: bytes | None, given: str | None = None) -> ModelFile | None:
-    """The model that a header names: the one `given` (a name or path), the one the file carries, or one installed.
-
-    Raises ModelError when it is missing or another, CorruptFileError when the file carries a broken one.
-    """
-    if header.model is None:
-        return None
-    if embedded is not None and given is None:
-        model = ModelFile.parse(embedded, header.model.name, "the embedded model")
-        if model.sha256 != header.model.sha256:
-            raise CorruptFileError("the embedded model is not the one the header names")
-        return model
-    return models.find_by_hash(header.model.sha256, header.model.name, given)
 
 
 def exact_seconds(seconds: float) -> Fraction:
@@ -62,12 +46,13 @@ class GopPictures:
         self,
         header: Header,
         coder: PictureCoder,
+        predictor: Predictor,
         jobs: int = 1,
         on_damage: Callable[[Gop, CorruptFileError], None] | None = None,
     ) -> None:
         """With `on_damage`, a GOP whose codes are wrong is reported to it, in whatever thread, and left out."""
         self.header, self.coder, self.jobs, self.on_damage = header, coder, jobs, on_damage
-        self.predictor = get_predictor(header.predictor.name)
+        self.predictor = predictor
 
     def run(self, gops: Iterator[Gop]) -> Iterator[tuple[Gop, int, Pictures]]:
         """(GOP, frame within it, pictures uint8 [n, H, W, 3]) for all frames of the GOPs in order.
@@ -152,6 +137,7 @@ class Decoder(Sequence[Image]):
         self._model, self._device, self._jobs = model, device, jobs
         self._starts = [0, *accumulate(entry.frames for entry in self._reader.gops)]
         self._coder: PictureCoder | None = None
+        self._predictor: Predictor | None = None
         self._cursor: tuple[int, GopCursor] | None = None
         self._renew()
 
@@ -221,7 +207,7 @@ class Decoder(Sequence[Image]):
         first, last = bisect.bisect_right(self._starts, start) - 1, bisect.bisect_left(self._starts, stop)
         position = self._starts[first]
         gops = (self._reader.gop(number) for number in range(first, last))
-        for _, _, pictures in GopPictures(self._reader.header, self.coder, self._jobs).run(gops):
+        for _, _, pictures in GopPictures(self._reader.header, self.coder, self.predictor, self._jobs).run(gops):
             wanted = pictures[max(0, start - position) : max(0, stop - position)]
             position += len(pictures)
             if len(wanted):
@@ -251,6 +237,13 @@ class Decoder(Sequence[Image]):
             self._coder = coder_for(header, model, self._device)
         return self._coder
 
+    @property
+    def predictor(self) -> Predictor:
+        """What turns bytes into codes, made when first needed."""
+        if self._predictor is None:
+            self._predictor = predictor_of(self._reader.header, self._reader.model_bytes(), self._model)
+        return self._predictor
+
     def _ticks(self) -> NDArray[np.int64]:
         """When each frame is shown, in the header's time base."""
         ticks = [self._reader.gop(number).pts[:-1] for number in range(len(self._reader.gops))]
@@ -267,8 +260,7 @@ class Decoder(Sequence[Image]):
     def _at(self, number: int) -> GopCursor:
         if self._cursor is None or self._cursor[0] != number:
             header = self._reader.header
-            predictor = get_predictor(header.predictor.name)
-            self._cursor = number, GopCursor(self._reader.gop(number), header.grid, predictor)
+            self._cursor = number, GopCursor(self._reader.gop(number), header.grid, self.predictor)
         return self._cursor[1]
 
     def _renew(self) -> None:

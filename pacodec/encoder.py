@@ -16,7 +16,7 @@ from pacodec.files import check_target, replacing, writing
 from pacodec.media import AudioPacket, Frame, Image
 from pacodec.naming import STANDARD_STREAM
 from pacodec.pipeline import Coding, EncodeReport, Pipeline
-from pacodec.predictors import get_predictor
+from pacodec.predictors.base import Predictor
 from pacodec.verification import verify_codes
 from pacodec.video.reader import VideoReader
 from pacodec.video.sample import sample_frames
@@ -34,7 +34,7 @@ def encode(
     quality: int | None = None,
     lossless: bool = False,
     quantizer: str | None = None,
-    predictor: str = "adaptive",
+    predictor: str | None = None,
     min_psnr: float | None = None,
     gop_seconds: float = GOP_SECONDS,
     audio: bool = True,
@@ -47,10 +47,11 @@ def encode(
 ) -> EncodeReport:
     """Encode the video `source` into the .pac file `target`; `-` is standard input or output.
 
-    `target` appears when it is complete, or not at all. `model` names an autoencoder; without one the footage decides
-    (see `choose`). `quality` is 1 (smallest) to 5 (best); with `min_psnr` (dB) a higher one is used where needed, and
-    every frame is measured. A GOP is what a reader must decode to reach a frame. `jobs` GOPs are coded at once, by
-    default one a core. `progress` is called with frames done and frames expected.
+    `target` appears when it is complete, or not at all. `model` names an installed model or a file; without one the
+    footage decides (see `choose`). `predictor` is by default the model's own, where it has one, else `adaptive`.
+    `quality` is 1 (smallest) to 5 (best); with `min_psnr` (dB) a higher one is used where needed, and every frame is
+    measured. A GOP is what a reader must decode to reach a frame. `jobs` GOPs are coded at once, by default one a core.
+    `progress` is called with frames done and frames expected.
 
     Raises the exceptions of `pacodec.errors`: FileAccessError, UsageError, CorruptFileError (the source is no video),
     ModelError, LimitError, QualityError (`min_psnr` not reached).
@@ -61,9 +62,7 @@ def encode(
         raise UsageError("what went to standard output cannot be verified; leave --verify out")
     wishes = Wishes(model, quality, lossless, quantizer, min_psnr, device)
     check_target(target, overwrite=overwrite, sources=(source,))
-    coding = Coding(
-        get_predictor(predictor), gop_seconds, audio, embed_model, verify, jobs or cores(), progress, min_psnr
-    )
+    coding = Coding(predictor, gop_seconds, audio, embed_model, verify, jobs or cores(), progress, min_psnr)
     if source == STANDARD_STREAM:
         with VideoReader(sys.stdin.buffer) as reader:
             return _encode_stream(reader, target, wishes, coding)
@@ -94,13 +93,10 @@ def _encode_stream(reader: VideoReader, target: str, wishes: Wishes, coding: Cod
             sample.append(event.rgb)
         if len(sample) == STREAM_HEAD:
             break
-    return _write(
-        reader,
-        chain(head, events),
-        target,
-        choose(sample[:: 2 if len(sample) > SAMPLE_FRAMES else 1], wishes)[0],
-        coding,
-    )
+    choices = choose(sample[:: 2 if len(sample) > SAMPLE_FRAMES else 1], wishes)
+    # The last of the lossless ways is the one that no later frame can break.
+    choice = choices[-1 if wishes.lossless else 0]
+    return _write(reader, chain(head, events), target, choice, coding)
 
 
 def _write(
@@ -113,17 +109,18 @@ def _write(
         else:
             part = stack.enter_context(replacing(target))
             file = stack.enter_context(part.open("wb"))
-        report = Pipeline(reader, choice, coding, file).run(events)
+        pipeline = Pipeline(reader, choice, coding, file)
+        report = pipeline.run(events)
         if coding.min_psnr is not None and report.psnr < coding.min_psnr:
             raise QualityError(f"the clip reaches {report.psnr:.2f} dB, asked were {coding.min_psnr:g} dB")
         if part is not None and coding.verify:
             file.flush()
-            _verify(part, target)
+            _verify(part, target, pipeline.predictor)
         return report
 
 
-def _verify(part: Path, target: str) -> None:
+def _verify(part: Path, target: str, predictor: Predictor) -> None:
     with Reader(part) as written:
-        problems = verify_codes(written)
+        problems = verify_codes(written, predictor)
     if problems:
         raise CorruptFileError(f"{target}: verification failed: {problems[0]}")

@@ -41,6 +41,9 @@ class SymbolCoder(Protocol):
         is a power of two of at most 2^24.
         """
 
+    def choices(self, frequencies: Integers, truth: Symbols | None) -> Symbols:
+        """Code n symbols, int32 [n], each of a table of its own, [n, m >= 2], under the conditions of `symbols`."""
+
 
 class RangeEncoder:
     """The encoding side: `truth` is required everywhere."""
@@ -48,6 +51,7 @@ class RangeEncoder:
     def __init__(self) -> None:
         self._coder = constriction.stream.queue.RangeEncoder()
         self._decision = constriction.stream.model.Bernoulli(perfect=False)
+        self._choice = constriction.stream.model.Categorical(perfect=False)
 
     def bits(self, ones: Integers, truth: Bits | None) -> Bits:
         """See `SymbolCoder.bits`."""
@@ -64,6 +68,13 @@ class RangeEncoder:
             self._coder.encode(truth, _table(frequencies))
         return truth
 
+    def choices(self, frequencies: Integers, truth: Symbols | None) -> Symbols:
+        """See `SymbolCoder.choices`."""
+        assert truth is not None
+        if len(truth):
+            self._coder.encode(truth, self._choice, _checked(frequencies))
+        return truth
+
     def finish(self) -> bytes:
         """Everything coded so far, as little-endian 32-bit words."""
         return bytes(self._coder.get_compressed().astype(_WORD).tobytes())
@@ -78,6 +89,7 @@ class RangeDecoder:
             raise CorruptFileError(f"entropy-coded data has {len(data)} bytes, not a multiple of {_WORD.itemsize}")
         self._coder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, _WORD).astype(np.uint32))
         self._decision = constriction.stream.model.Bernoulli(perfect=False)
+        self._choice = constriction.stream.model.Categorical(perfect=False)
 
     def bits(self, ones: Integers, truth: Bits | None = None) -> Bits:
         """See `SymbolCoder.bits`; `truth` is ignored."""
@@ -86,6 +98,10 @@ class RangeDecoder:
     def symbols(self, frequencies: Integers, count: int, truth: Symbols | None = None) -> Symbols:
         """See `SymbolCoder.symbols`; `truth` is ignored."""
         return self._decode(_table(frequencies), count) if count else np.zeros(0, np.int32)
+
+    def choices(self, frequencies: Integers, truth: Symbols | None = None) -> Symbols:
+        """See `SymbolCoder.choices`; `truth` is ignored."""
+        return self._decode(self._choice, _checked(frequencies)) if len(frequencies) else np.zeros(0, np.int32)
 
     def finish(self) -> None:
         """Raise CorruptFileError where data is left that nothing asked for."""
@@ -118,10 +134,15 @@ def normalize(counts: Integers, total_bits: int) -> Integers:
 
 
 def _table(frequencies: Integers) -> Any:
-    total = int(frequencies.sum())
-    assert total & (total - 1) == 0
-    assert 0 < total <= _MAX_TOTAL
-    return constriction.stream.model.Categorical(frequencies.astype(np.float64), perfect=False)
+    return constriction.stream.model.Categorical(_checked(frequencies), perfect=False)
+
+
+def _checked(frequencies: Integers) -> NDArray[np.float64]:
+    totals = frequencies.sum(-1)
+    assert not (totals & (totals - 1)).any()
+    assert totals.min() > 0
+    assert totals.max() <= _MAX_TOTAL
+    return frequencies.astype(np.float64)
 
 
 def _refuse(error: BaseException) -> NoReturn:

@@ -43,17 +43,22 @@ class CodedGop:
     """dB, of the sampled pictures."""
 
 
-def encode_gop(coder: PictureCoder, predictor: Predictor, batches: Iterator[LatentBatch]) -> CodedGop:
-    """Encode the batches of one GOP as they come, or all at the end where the quantizer must see them all first."""
+def encode_gop(
+    coder: PictureCoder, predictor: Predictor, batches: Iterator[LatentBatch], rate_weight: float = 0.0
+) -> CodedGop:
+    """Encode the batches of one GOP as they come, or all at the end where the quantizer must see them all first.
+
+    `rate_weight`: the squared error that is worth one nat, where the coder can tell what a wrong code costs.
+    """
     parameters: Parameters = {}
     if not coder.streams:
         batches = iter(collected := list(batches))
         parameters = coder.fit(np.concatenate([batch.latents() for batch in collected]))
-    encoder, crc = predictor.encoder(coder.spec), 0
+    encoder, crc = predictor.encoder(coder.spec, coder.errors() / rate_weight if rate_weight else None), 0
     quality = [np.empty(0)]
     for batch in batches:
         codes = np.ascontiguousarray(coder.quantize(batch.latents(), parameters))
-        encoder.push(codes)
+        codes = np.ascontiguousarray(encoder.push(codes))
         crc = zlib.crc32(codes.data, crc)
         if len(batch.sampled):
             quality.append(psnr(batch.originals, coder.decode(codes[batch.sampled], {}, parameters)))

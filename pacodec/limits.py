@@ -26,6 +26,8 @@ MAX_MODEL_BYTES = 1 * GIB
 """A model file, or the model that a .pac carries."""
 MAX_MODEL_HEADER_BYTES = 1 * MIB
 """The safetensors header of a model file."""
+MAX_SCREENS_BYTES = 256 * MIB
+"""The screens that a predictive model knows, as codes."""
 MAX_AUDIO_STREAMS = 32
 """Audio tracks carried beside the video."""
 

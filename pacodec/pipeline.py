@@ -18,7 +18,10 @@ from pacodec.container import Component, Gop, Header, Writer
 from pacodec.gops import CodedGop, LatentBatch, encode_gop
 from pacodec.media import AudioPacket, Frame, Image
 from pacodec.metadata import WRITER
+from pacodec.predictors import get_predictor
+from pacodec.predictors.adaptive import AdaptivePredictor
 from pacodec.predictors.base import Predictor
+from pacodec.predictors.learned import PREDICTIVE, LearnedPredictor
 from pacodec.quantizers import Parameters
 from pacodec.transforms.base import Pictures
 from pacodec.video.reader import VideoReader
@@ -67,7 +70,8 @@ class EncodeReport:
 class Coding:
     """Options that do not depend on the footage."""
 
-    predictor: Predictor
+    predictor: str | None
+    """None is the model's own, where it has one."""
     gop_seconds: float
     audio: bool
     embed_model: bool
@@ -84,13 +88,14 @@ class Pipeline:
         self.reader, self.choice, self.coding = reader, choice, coding
         self.format = reader.format if coding.audio else replace(reader.format, audio=())
         coder = choice.coder
+        self.predictor = predictor_for(choice, coding.predictor)
         header = Header(
             writer=WRITER,
             video=self.format,
             grid=coder.spec,
             transform=coder.transform,
             quantizer=coder.quantizer,
-            predictor=Component(coding.predictor.name),
+            predictor=Component(self.predictor.name),
             model=coder.model,
         )
         embedded = choice.model.data if coding.embed_model and choice.model else None
@@ -155,7 +160,7 @@ class Pipeline:
         channel: Channel[LatentBatch] = Channel(self.waiting)
         gop = _OpenGop(self.done, self.psnr_every, channel)
         self.running.append(gop)  # before it has a worker: an interruption in between must still stop that one
-        gop.future = pool.submit(_work, self.choice, self.coding.predictor, channel)
+        gop.future = pool.submit(_work, self.choice, self.predictor, channel)
         return gop
 
     def _analyse(self, gop: "_OpenGop") -> None:
@@ -222,7 +227,7 @@ class Pipeline:
             duration=duration,
             transform=coder.transform.name,
             quantizer=coder.quantizer.name,
-            predictor=self.coding.predictor.name,
+            predictor=self.predictor.name,
             model=self.choice.model.name if self.choice.model else None,
             reason=self.choice.reason,
             gops=self.writer.gops,
@@ -262,9 +267,15 @@ class _OpenGop:
         self.pts.append(frame.pts)
 
 
+def predictor_for(choice: Choice, wanted: str | None) -> Predictor:
+    """The predictor called `wanted`, or what suits the choice."""
+    predictive = choice.model is not None and choice.model.info.arch == PREDICTIVE
+    return get_predictor(wanted or (LearnedPredictor.name if predictive else AdaptivePredictor.name), choice.model)
+
+
 def _work(choice: Choice, predictor: Predictor, channel: Channel[LatentBatch]) -> CodedGop:
     try:
-        return encode_gop(choice.coder, predictor, iter(channel))
+        return encode_gop(choice.coder, predictor, iter(channel), choice.rate_weight)
     except BaseException:
         channel.stop()  # so that whoever fills it does not wait for ever
         raise

@@ -14,11 +14,12 @@ from typing import BinaryIO
 from pacodec.ahead import cores
 from pacodec.coders import coder_for
 from pacodec.container import Gop, Reader, StreamReader
-from pacodec.decoder import GopPictures, exact_seconds, model_of
+from pacodec.decoder import GopPictures, exact_seconds
 from pacodec.errors import CorruptFileError, UsageError
 from pacodec.files import check_target, replacing
 from pacodec.media import AudioPacket
 from pacodec.naming import STANDARD_STREAM, naming
+from pacodec.resolve import model_of, predictor_of
 from pacodec.video.writer import VideoWriter
 
 AUDIO_LOOKAHEAD = Fraction(1)
@@ -74,6 +75,7 @@ def decode(
             _refuse_damage(reader)
         header = reader.header
         coder = coder_for(header, model_of(header, reader.model_bytes(), model), device)
+        predictor = predictor_of(header, reader.model_bytes(), model)
         began = monotonic()
         video = header.video if audio else replace(header.video, audio=())
         span = _Span(video.time_base, exact_seconds(start), None if end is None else exact_seconds(end))
@@ -83,7 +85,7 @@ def decode(
         if target != STANDARD_STREAM:
             destination = stack.enter_context(replacing(target))
         with VideoWriter(destination, video, codec="lossless" if lossless else "h264", crf=crf) as writer:
-            pictures = GopPictures(header, coder, jobs or cores(), cutter.on_damage if keep_going else None)
+            pictures = GopPictures(header, coder, predictor, jobs or cores(), cutter.on_damage if keep_going else None)
             frames = cutter.write(writer, pictures, lambda done: progress(done, reader.frames or None))
             if not keep_going:
                 _refuse_damage(reader)

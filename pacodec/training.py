@@ -4,7 +4,7 @@ import json
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 
@@ -13,16 +13,21 @@ import torch
 
 from pacodec.errors import CorruptFileError, UsageError
 from pacodec.files import check_target, writing
-from pacodec.fit import Frames, Plan, Progress, fit, measure_psnr, saved_plan, to_images
+from pacodec.fit import Frames, fit, measure_psnr, to_images
+from pacodec.learning.loop import CHECKPOINT_SUFFIX, Plan, Progress, saved_plan
+from pacodec.learning.predictive import ARCH as PREDICTIVE
+from pacodec.learning.predictive import train_predictor
+from pacodec.learning.request import Part, Request, Trained, split
 from pacodec.limits import GIB
 from pacodec.media import Frame
 from pacodec.transforms.autoencoder import Autoencoder
-from pacodec.transforms.neural import choose_device, load_autoencoder, resize
+from pacodec.transforms.neural import choose_device, load_autoencoder
 from pacodec.transforms.registry import build
 from pacodec.video.reader import VideoReader
+from pacodec.video.resize import resize
 from pacodec.weights import SUFFIX, ModelFile, ModelInfo, dump
 
-DEFAULT_ARCH = "conv5"
+DEFAULT_ARCH = PREDICTIVE
 DEFAULT_MINUTES = 15.0
 DEFAULT_RANKS = {"vanilla": 64, "multilayer": 64, "vae": 256}
 """Rank of the linear layers unless told otherwise: full matrices of the study's networks take 0.4 to 3.3 GB."""
@@ -35,7 +40,6 @@ VALIDATIONS = 12
 """Validations of a short run; a long one has one every 250 steps."""
 VALIDATION_FRAMES = 64
 """Frames that each validation looks at, spread over the validation clips."""
-CHECKPOINT_SUFFIX = ".checkpoint"
 
 
 @dataclass(frozen=True)
@@ -51,19 +55,22 @@ class Footage:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a training run reached on its held-out part: PSNR in dB through 8-bit codes."""
+    """What a training run reached on its held-out part: PSNR in dB of what its codes decode to."""
 
     arch: str
     steps: int
     seconds: float
     psnr: float
     psnr_low: float
-    """5th percentile of frames."""
+    """5th percentile of frames; of a predictor's palette, the worst clip."""
     test_frames: int
     split: str
     code_values: int
     """Codes a frame, at the training size."""
     model_bytes: int
+    bits: Mapping[str, float] = field(default_factory=dict)
+    """Bits a frame of held-out frames, by method: the model's, and general ones for comparison; none of an autoencoder,
+    whose codes are not predicted."""
 
 
 def train(
@@ -84,56 +91,89 @@ def train(
 ) -> TrainReport:
     """Train an architecture on `clips` and write the model file `target`.
 
-    The last tenth of the clips (at least one) is held out for the final report and the tenth before that for
-    validation, unless `validation` and `test` name others; a single clip gives its last fifth. `size` is (width,
-    height), by default the first clip's, or 160 x 200 for the fixed-size networks. Training takes about `minutes`, or
-    `steps` exactly, and ends early when the validation PSNR stays where it is. A checkpoint lies beside `target` until
-    the run is complete; the same call goes on from there to the same result. `rank` factorises linear layers, 0 does
-    not.
+    `predictive`, the default, learns a palette and to foresee its codes; the study's autoencoders learn pictures. The
+    last tenth of the clips (at least one) is held out for the final report and the tenth before that for validation,
+    unless `validation` and `test` name others; one or two clips give the last fifth of their frames. `size` is (width,
+    height), by default the first clip's, or 160 x 200 for the fixed-size networks; `predictive` takes every clip as it
+    is. Training takes about `minutes`, or `steps` exactly, and ends early when validation does not improve. A
+    checkpoint lies beside `target` until the run is complete; the same call goes on from there to the same result.
+    `rank` factorises linear layers, 0 does not.
 
     Raises UsageError, UnsupportedError (unknown architecture), FileAccessError, CorruptFileError (clips).
     """
     if Path(target).suffix != SUFFIX:
         raise UsageError(f"{target}: the name of a model file ends in {SUFFIX}")
     check_target(target, overwrite=overwrite, sources=tuple(clips))
-    chosen = choose_device(device)
+    if not clips:
+        raise UsageError("no clips to train on")
+    request = Request(
+        clips=clips,
+        minutes=minutes,
+        steps=steps,
+        size=size,
+        validation=validation,
+        test=test,
+        seed=seed,
+        device=choose_device(device),
+        checkpoint=Path(target + CHECKPOINT_SUFFIX),
+        report=report,
+        began=monotonic(),
+    )
     hyperparameters = _hyperparameters(arch, size, rank)
-    torch.manual_seed(seed)  # of the starting weights
+    trained = train_predictor(request) if arch == PREDICTIVE else _train_autoencoder(request, arch, hyperparameters)
+    with writing(target) as file:
+        file.write(trained.data)
+    request.checkpoint.unlink(missing_ok=True)
+    return TrainReport(
+        arch=arch,
+        steps=trained.steps,
+        seconds=monotonic() - request.began,
+        psnr=trained.psnr,
+        psnr_low=trained.psnr_low,
+        test_frames=trained.test_frames,
+        split=trained.split,
+        code_values=trained.code_values,
+        model_bytes=len(trained.data),
+        bits=trained.bits,
+    )
+
+
+def _train_autoencoder(request: Request, arch: str, hyperparameters: Mapping[str, int]) -> Trained:
+    """One of the study's networks."""
+    torch.manual_seed(request.seed)  # of the starting weights
     try:
         model = build(arch, hyperparameters)
     except CorruptFileError as error:  # here they come from the caller, not from a file
         raise UsageError(str(error)) from error
-    began = monotonic()
-    footage = load_footage(clips, validation, test, model.size or (size and size[::-1]))
-    report(f"{sum(map(len, footage.train))} frames to train on; {footage.split}")
+    size = model.size or (request.size and request.size[::-1])
+    footage = load_footage(request.clips, request.validation, request.test, size)
+    request.report(f"{_total(footage.train)} frames to train on; {footage.split}")
     plan = Plan(
-        steps or 1,
+        request.steps or 1,
         arch=arch,
         hyperparameters=json.dumps(hyperparameters, sort_keys=True),
         batch=32 if model.size else 16,
         footage=_checksum(footage),
         learning_rate=model.learning_rate,
-        seed=seed,
+        seed=request.seed,
     )
-    checkpoint = Path(target + CHECKPOINT_SUFFIX)
+    checkpoint, device = request.checkpoint, request.device
     resumed = checkpoint.exists()
-    if resumed and steps is None:
+    if resumed and request.steps is None:
         plan = replace(plan, steps=saved_plan(checkpoint).steps)
     if not resumed:
         everything = np.concatenate(
             [clip[:: max(1, _total(footage.train) // INITIAL_FRAMES)] for clip in footage.train]
         )
         model.initialise(to_images(everything, torch.device("cpu")))
-        if steps is None:
-            plan = replace(
-                plan,
-                steps=_steps_in(minutes * 60 - (monotonic() - began), arch, hyperparameters, footage, plan, chosen),
-            )
+        if request.steps is None:
+            left = request.minutes * 60 - (monotonic() - request.began)
+            plan = replace(plan, steps=_steps_in(left, arch, hyperparameters, footage, plan, device))
     plan = replace(plan, validate_every=max(1, min(250, math.ceil(plan.steps / VALIDATIONS))))
-    report(f"{'resuming' if resumed else 'training'} {arch} for {plan.steps} steps on {chosen.type}")
+    request.report(f"{'resuming' if resumed else 'training'} {arch} for {plan.steps} steps on {device.type}")
     stride = max(1, _total(footage.validation) // VALIDATION_FRAMES)
     looked_at = [clip[::stride] for clip in footage.validation]
-    fit(model, footage.train, looked_at, plan, device=chosen, checkpoint=checkpoint, report=report)
+    fit(model, footage.train, looked_at, plan, device=device, checkpoint=checkpoint, report=request.report)
     training = {
         "clips": len(footage.train),
         "frames": _total(footage.train),
@@ -142,20 +182,15 @@ def train(
         "split": footage.split,
     }
     data, quality = package(model.cpu(), arch, training, footage.test)
-    with writing(target) as file:
-        file.write(data)
-    checkpoint.unlink(missing_ok=True)
     channels, rows, columns = model.grid(*footage.train[0].shape[1:3])
-    return TrainReport(
-        arch=arch,
+    return Trained(
+        data=data,
         steps=plan.steps,
-        seconds=monotonic() - began,
         psnr=quality["psnr"],
         psnr_low=quality["psnr_low"],
         test_frames=_total(footage.test),
         split=footage.split,
         code_values=channels * rows * columns,
-        model_bytes=len(data),
     )
 
 
@@ -180,24 +215,13 @@ def load_footage(
     clips: Sequence[str], validation: Sequence[str], test: Sequence[str], size: tuple[int, int] | None
 ) -> Footage:
     """Read and split recordings; `size` is (height, width), None for that of the first clip."""
-    if not clips:
-        raise UsageError("no clips to train on")
     frames, every = _read_all([*clips, *validation, *test], size)
-    if validation or test:
-        middle = len(clips) + len(validation)
-        parts = frames[: len(clips)], frames[len(clips) : middle], frames[middle:]
-        split = f"held out: {len(test) or len(validation)} clips as named"
-        return Footage(parts[0], parts[1] or parts[2], parts[2] or parts[1], split, every)
-    if len(frames) >= 3:
-        held = max(1, len(frames) // 10)
-        split = f"held out: the last {held} of {len(frames)} clips, and {held} before for validation"
-        return Footage(frames[: -2 * held], frames[-2 * held : -held], frames[-held:], split, every)
-    whole = np.concatenate(frames)
-    if len(whole) < 5:
-        raise UsageError(f"{len(whole)} frames are too few to train on and to hold some out")
-    cut, end = len(whole) * 8 // 10, len(whole) * 9 // 10
-    split = "held out: the last tenth of the footage (too few clips to keep one out), a tenth before for validation"
-    return Footage([whole[:cut]], [whole[cut:end]], [whole[end:]], split, every)
+    parts = split([len(clip) for clip in frames], len(validation), len(test))
+
+    def cut(role: list[Part]) -> list[Frames]:
+        return [frames[part.clip][part.start : part.stop] for part in role]
+
+    return Footage(cut(parts.train), cut(parts.validation), cut(parts.test), parts.words, every)
 
 
 def _read_all(clips: Sequence[str], size: tuple[int, int] | None) -> tuple[list[Frames], int]:

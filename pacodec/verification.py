@@ -7,22 +7,27 @@ from pacodec.container import Reader
 from pacodec.errors import PacodecError
 from pacodec.gops import decode_gop
 from pacodec.naming import naming
-from pacodec.predictors import get_predictor
+from pacodec.predictors.base import Predictor
+from pacodec.resolve import predictor_of
 
 
-def verify(path: str | Path) -> list[str]:
+def verify(path: str | Path, *, model: str | None = None) -> list[str]:
     """Everything wrong with the file, a line each; empty for a good one.
 
+    `model` is a name or path of the model that a file needs whose codes are predicted by one, where it is not found.
+
     Checks every CRC and the index, and decodes all codes against the checksums taken when they were encoded. Raises
-    FileAccessError, CorruptFileError (not a .pac file at all), UnsupportedError or LimitError.
+    FileAccessError, CorruptFileError (not a .pac file at all), UnsupportedError, ModelError or LimitError.
     """
     with naming(path), Reader(path) as reader:
-        return container.verify(reader) or verify_codes(reader)
+        return container.verify(reader) or verify_codes(
+            reader, predictor_of(reader.header, reader.model_bytes(), model)
+        )
 
 
-def verify_codes(reader: Reader) -> list[str]:
+def verify_codes(reader: Reader, predictor: Predictor) -> list[str]:
     """The GOPs whose codes do not decode to what was encoded, a line each."""
-    predictor, problems = get_predictor(reader.header.predictor.name), list[str]()
+    problems = list[str]()
     for number in range(len(reader.gops)):
         try:
             for _ in decode_gop(reader.gop(number), reader.header.grid, predictor):

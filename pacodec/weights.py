@@ -22,6 +22,8 @@ FORMAT_VERSION = 1
 SUFFIX = ".pacmodel"
 SCALE_SUFFIX = "@scale"
 """An int8 tensor X holds X = int8 * X@scale, one float32 scale a row."""
+INTEGER_TYPES = (np.uint8, np.int8, np.int32)
+"""Of the tensors of an integer network."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class ModelInfo:
     """The metadata block of a model file."""
 
     arch: str
-    hyperparameters: Mapping[str, int]
+    hyperparameters: Mapping[str, Any]
     training: Mapping[str, Any] = field(default_factory=dict)
     """What it was trained on and for how long."""
     quality: Mapping[str, Any] = field(default_factory=dict)
@@ -62,10 +64,7 @@ class ModelFile:
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """All weights as float32, 8-bit ones scaled back. CorruptFileError where the tensors are malformed."""
-        try:
-            stored = load(self.data)
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise CorruptFileError(f"{self.name}: not a valid model file ({error})") from error
+        stored = self._stored()
         weights = {}
         for name, values in stored.items():
             if name.endswith(SCALE_SUFFIX):
@@ -84,6 +83,21 @@ class ModelFile:
                 raise CorruptFileError(f"{self.name}: tensor {name} holds values that are no numbers")
         return weights
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The tensors of an integer network as they are stored; CorruptFileError where one is not of integers."""
+        stored = self._stored()
+        for name, values in stored.items():
+            if values.dtype not in INTEGER_TYPES:
+                raise CorruptFileError(f"{self.name}: tensor {name} is of type {values.dtype}")
+        return stored
+
+    def _stored(self) -> dict[str, NDArray[Any]]:
+        try:
+            stored: dict[str, NDArray[Any]] = load(self.data)
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise CorruptFileError(f"{self.name}: not a valid model file ({error})") from error
+        return stored
+
 
 def dump(weights: Mapping[str, NDArray[np.float32]], info: ModelInfo) -> bytes:
     """The bytes of a model file: large matrices in 8 bits with a scale a row, all else in half or single precision.
@@ -100,6 +114,11 @@ def dump(weights: Mapping[str, NDArray[np.float32]], info: ModelInfo) -> bytes:
             stored[name + SCALE_SUFFIX] = scale.astype(np.float32)
         else:
             stored[name] = values.astype(np.float32 if values.ndim == 3 else np.float16)
+    return dump_arrays(stored, info)
+
+
+def dump_arrays(arrays: Mapping[str, NDArray[Any]], info: ModelInfo) -> bytes:
+    """The bytes of a model file with these tensors, stored as they are."""
     metadata = {
         "pacodec": str(FORMAT_VERSION),
         "arch": info.arch,
@@ -107,7 +126,7 @@ def dump(weights: Mapping[str, NDArray[np.float32]], info: ModelInfo) -> bytes:
         "training": json.dumps(dict(info.training), sort_keys=True),
         "quality": json.dumps(dict(info.quality), sort_keys=True),
     }
-    return _canonical(save(stored, metadata))
+    return _canonical(save(dict(arrays), metadata))
 
 
 def _canonical(data: bytes) -> bytes:

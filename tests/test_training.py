@@ -10,8 +10,9 @@ from conftest import cli
 
 import pacodec
 from pacodec.errors import CorruptFileError, FileAccessError, UnsupportedError, UsageError
-from pacodec.fit import CropSampler, Plan, Progress, fit, learning_rate_at, measure_psnr
-from pacodec.training import CHECKPOINT_SUFFIX, load_footage, train
+from pacodec.fit import CropSampler, fit, measure_psnr
+from pacodec.learning.loop import CHECKPOINT_SUFFIX, Plan, Progress, learning_rate_at
+from pacodec.training import load_footage, train
 from pacodec.transforms.registry import build
 from pacodec.weights import ModelFile
 
@@ -80,7 +81,7 @@ def test_training_learns(clips, tmp_path):
     messages = Messages()
     start(clips, tmp_path / "a.pacmodel", "vae", steps=40, report=messages)
     first, *later = messages.validations
-    assert max(message.psnr for message in later) > first.psnr + 1
+    assert max(message.score for message in later) > first.score + 1
     assert later[-1].loss < first.loss
 
 
@@ -261,7 +262,7 @@ def test_the_best_weights_are_the_ones_returned():
         device=CPU,
         report=messages,
     )
-    best = max(message.psnr for message in messages)
+    best = max(message.score for message in messages)
     assert float(measure_psnr(model, [smooth(2, 1)], CPU).mean()) == pytest.approx(best, abs=1e-3)
 
 

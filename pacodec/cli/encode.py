@@ -19,10 +19,8 @@ from pacodec.cli.run import ProgressLine, compared, print_json, say, size
 )
 @click.option(
     "--predictor",
-    type=click.Choice(["none", "adaptive"]),
-    default="adaptive",
-    show_default=True,
-    help="How codes become bytes: zstd of differences, or context counts.",
+    type=click.Choice(["none", "adaptive", "learned"]),
+    help="How codes become bytes: zstd of differences, context counts, or the model's network [learned if it has one].",
 )
 @click.option(
     "--min-psnr", type=float, metavar="DB", help="Use a higher quality where needed to reach this, or fail with 6."
@@ -50,7 +48,7 @@ def command(
     quality: int | None,
     lossless: bool,
     quantizer: str | None,
-    predictor: str,
+    predictor: str | None,
     min_psnr: float | None,
     gop_seconds: float,
     no_audio: bool,

@@ -8,10 +8,9 @@ import click
 from pacodec.cli import options
 from pacodec.cli.run import print_json, say
 from pacodec.cli.run import size as readable
-from pacodec.errors import UsageError
 
 if TYPE_CHECKING:
-    from pacodec.fit import Progress
+    from pacodec.learning.loop import Progress
 
 
 @click.command(epilog="Example: pacodec train day1.mp4 day2.mp4 day3.mp4 -o mygame.pacmodel --minutes 30")
@@ -19,15 +18,14 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", required=True, metavar="NAME.pacmodel", help="The model file to write.")
 @click.option(
     "--arch",
-    default="conv5",
+    default="predictive",
     show_default=True,
-    help="vanilla-500, vanilla-1000, multilayer-500, multilayer-1000, conv4, conv5 or vae.",
+    help="predictive (palette and learned predictor), or an autoencoder of the study: vanilla-500, vanilla-1000, "
+    "multilayer-500, multilayer-1000, conv4, conv5 or vae.",
 )
 @click.option("--minutes", type=float, default=15.0, show_default=True, help="How long to train.")
 @click.option("--steps", type=click.IntRange(1), help="Steps to train, instead of minutes.")
-@click.option(
-    "--size", metavar="WxH", help="Resize the clips [the first clip's size; 160x200 for fixed-size networks]."
-)
+@click.option("--size", metavar="WxH", help="Resize the clips [as they are; 160x200 for fixed-size networks].")
 @click.option("--rank", type=click.IntRange(0), help="Rank of linear layers, 0 for full matrices [64; vae 256].")
 @click.option("--val", "validation", multiple=True, metavar="CLIP", help="Validate on this clip.")
 @click.option("--test", multiple=True, metavar="CLIP", help="Hold this clip out for the final report.")
@@ -50,7 +48,7 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Train an autoencoder on your own footage. Repeat an interrupted command to go on where it stopped."""
+    """Train a model on your own footage. Repeat an interrupted command to go on where it stopped."""
     from pacodec.training import train
 
     try:
@@ -60,7 +58,7 @@ def command(
             arch=arch,
             minutes=minutes,
             steps=steps,
-            size=_parse_size(size),
+            size=options.parse_size(size),
             rank=rank,
             validation=validation,
             test=test,
@@ -76,9 +74,11 @@ def command(
         print_json({"output": output, **asdict(report)})
         return
     say(f"{output}: {report.arch}, {readable(report.model_bytes)}, {report.steps} steps in {report.seconds:.0f} s")
-    most = f"95% of them over {report.psnr_low:.2f} dB"
-    say(f"  {report.psnr:.2f} dB PSNR on {report.test_frames} held-out frames ({most})")
+    low = f"worst clip {report.psnr_low:.2f}" if report.bits else f"95% of them over {report.psnr_low:.2f} dB"
+    say(f"  {report.psnr:.2f} dB PSNR on {report.test_frames} held-out frames ({low})")
     say(f"  {report.code_values} codes a frame; {report.split}")
+    if report.bits:
+        say("  bits a frame: " + ", ".join(f"{name} {bits:.0f}" for name, bits in report.bits.items()))
     say(f"  use it: pacodec encode IN.mp4 OUT.pac -m {output}")
 
 
@@ -88,13 +88,4 @@ def _show(message: "str | Progress") -> None:
         return
     done = f"step {message.step}/{message.steps}"
     left = f"{message.seconds:.0f} s, {message.seconds_left:.0f} s left"
-    say(f"{done}  loss {message.loss:.6f}  {message.psnr:.2f} dB  {left}")
-
-
-def _parse_size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise UsageError(f"size {text!r} is not like 160x200")
-    return int(width), int(height)
+    say(f"{done}  loss {message.loss:.6f}  {message.score:.2f} {message.unit}  {left}")

@@ -10,10 +10,11 @@ from pacodec.verification import verify
 
 @click.command(epilog="Example: pacodec verify play.pac")
 @click.argument("file", metavar="FILE.pac")
+@click.option("-m", "--model", help="The model that the file needs, where it is not found: a name or file.")
 @options.as_json
-def command(file: str, as_json: bool) -> None:
+def command(file: str, model: str | None, as_json: bool) -> None:
     """Check every byte of a .pac file, and that its codes decode here to what was encoded. Exit code 3 if not."""
-    problems = verify(file)
+    problems = verify(file, model=model)
     if as_json:
         print_json({"file": file, "ok": not problems, "problems": problems})
     else:

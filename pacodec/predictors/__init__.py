@@ -2,20 +2,29 @@
 
 from collections.abc import Callable
 
-from pacodec.errors import UnsupportedError
+from pacodec.errors import ModelError, UnsupportedError
 from pacodec.predictors.adaptive import AdaptivePredictor
 from pacodec.predictors.base import Predictor
+from pacodec.predictors.learned import LearnedPredictor
 from pacodec.predictors.none import NonePredictor
+from pacodec.weights import ModelFile
 
 _FACTORIES: dict[str, Callable[[], Predictor]] = {"none": NonePredictor, "adaptive": AdaptivePredictor}
-# A predictor with weights does not fit here: whoever has loaded its model builds it with them.
 
-PREDICTORS = tuple(_FACTORIES)
+PREDICTORS = (*_FACTORIES, LearnedPredictor.name)
 """The names that `get_predictor` knows."""
 
 
-def get_predictor(name: str) -> Predictor:
-    """The predictor called `name`; UnsupportedError naming the known ones otherwise."""
+def get_predictor(name: str, model: ModelFile | None = None) -> Predictor:
+    """The predictor called `name`, with the weights of `model` where it has any.
+
+    Raises UnsupportedError naming the known ones, ModelError where the model is missing or of another kind,
+    CorruptFileError for a malformed one.
+    """
+    if name == LearnedPredictor.name:
+        if model is None:
+            raise ModelError(f"the predictor {name} needs a model")
+        return LearnedPredictor.from_model(model)
     if name not in _FACTORIES:
         raise UnsupportedError(f"predictor {name!r} is unknown; this version knows {', '.join(PREDICTORS)}")
     return _FACTORIES[name]()

@@ -8,6 +8,7 @@ import struct
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pacodec.entropy import RangeDecoder, RangeEncoder, SymbolCoder
 from pacodec.errors import CorruptFileError
@@ -25,8 +26,8 @@ class AdaptivePredictor:
 
     name = "adaptive"
 
-    def encoder(self, spec: GridSpec) -> GridEncoder:
-        """A fresh encoder of one GOP."""
+    def encoder(self, spec: GridSpec, costs: NDArray[np.float64] | None = None) -> GridEncoder:
+        """A fresh encoder of one GOP, which keeps every code."""
         return _Encoder(spec)
 
     def decoder(self, spec: GridSpec, payload: bytes) -> GridDecoder:
@@ -49,13 +50,14 @@ class _Encoder:
         self._first = b""
         self._model: _Model | None = None
 
-    def push(self, grids: Grids) -> None:
+    def push(self, grids: Grids) -> Grids:
         for grid in grids:
             if self._model is None:
                 self._first = compress(grid.tobytes())
                 self._model = _model(self._spec, grid)
             else:
                 self._model.code(self._coder, grid)
+        return grids
 
     def finish(self) -> bytes:
         return _SIZE.pack(len(self._first)) + self._first + self._coder.finish() if self._first else b""

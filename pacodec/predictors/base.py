@@ -2,14 +2,19 @@
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pacodec.grids import Grids, GridSpec
 
 
 class GridEncoder(Protocol):
     """Encodes the grids of one GOP, pushed in order."""
 
-    def push(self, grids: Grids) -> None:
-        """Take the next n grids, uint8 [n, C, h, w]. Their memory may be reused after the call."""
+    def push(self, grids: Grids) -> Grids:
+        """Take the next n grids, uint8 [n, C, h, w], whose memory may be reused after the call; what a decoder will
+        give back for them.
+        """
 
     def finish(self) -> bytes:
         """The payload of all grids pushed. Call once."""
@@ -35,8 +40,12 @@ class Predictor(Protocol):
     def name(self) -> str:
         """The name that the header carries."""
 
-    def encoder(self, spec: GridSpec) -> GridEncoder:
-        """A fresh encoder: GOPs are independent."""
+    def encoder(self, spec: GridSpec, costs: NDArray[np.float64] | None = None) -> GridEncoder:
+        """A fresh encoder: GOPs are independent.
+
+        `costs`: what it costs to code j where i was meant in the first channel, nats, float64 [256, 256]; a predictor
+        may then code other codes where that saves more. Without it codes are kept.
+        """
 
     def decoder(self, spec: GridSpec, payload: bytes) -> GridDecoder:
         """A fresh decoder of one GOP's payload, which is untrusted."""

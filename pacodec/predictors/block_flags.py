@@ -24,8 +24,10 @@ class BlockFlags:
         self._salts = salts(6)[:, None]
         self._mixer = Mixer(len(self._salts), len(LATTICES), _TABLE_BITS)
 
-    def code(self, coder: SymbolCoder, truth: Bits | None) -> Bits:
-        """The flags of the next grid, bool [rows, columns]; `truth` is the same, or None when decoding."""
+    def code(self, coder: SymbolCoder, truth: Bits | None, hints: Bits | None = None) -> Bits:
+        """The flags of the next grid, bool [rows, columns]; `truth` is the same, or None when decoding; `hints`: what
+        else is known of each block.
+        """
         self._history[1:] = self._history[:-1].copy()
         self._history[0] = 0
         now = self._history[0].reshape(-1)
@@ -35,7 +37,10 @@ class BlockFlags:
                 y, x = row[at : at + MAX_BATCH], column[at : at + MAX_BATCH]
                 places = (y + 1) * (self._columns + 2) + x + 1
                 chosen = np.full(len(places), lattice)
-                contexts = scramble((self._contexts(places) * 4 + lattice).astype(np.uint64) * self._salts)
+                fields = self._contexts(places) * 4 + lattice
+                if hints is not None:
+                    fields += hints[y, x].astype(np.int64) << 40
+                contexts = scramble(fields.astype(np.uint64) * self._salts)
                 now[places] = self._mixer.code(coder, contexts, chosen, None if truth is None else truth[y, x])
         flags: Bits = self._history[0, 1:-1, 1:-1] != 0
         return flags

@@ -43,6 +43,26 @@ STRETCH: NDArray[np.int32] = np.minimum(_NEAREST, MAX_LOGIT).astype(np.int32)
 """Log-odds of every 16-bit probability, int32 [65536]."""
 
 
+EXP_BITS = 24
+
+
+def _exp_table() -> Integers:
+    one, step = 1 << _FRACTION_BITS, _exp_of_one_unit()
+    table, power = [], one << _FRACTION_BITS
+    while power >> (2 * _FRACTION_BITS - EXP_BITS):
+        table.append(power >> (2 * _FRACTION_BITS - EXP_BITS))
+        power = power * one // step
+    return np.array([*table, 0], np.int64)
+
+
+_EXP = _exp_table()
+
+
+def exp(logits: Integers) -> Integers:
+    """2^EXP_BITS * e^(logit / UNIT), rounded down, of log-weights up to 0; int64 in 0 .. 2^EXP_BITS."""
+    return _EXP.take(-logits, mode="clip")
+
+
 def squash(logits: Integers) -> Integers:
     """Probability (1 .. 65535, of 65536) of log-odds, any integers; beyond +-MAX_LOGIT they saturate."""
     return _SQUASH.take(logits + MAX_LOGIT, mode="clip")

@@ -21,6 +21,7 @@ _COUNT_LIMIT = 127
 """A context that has seen more decisions than this forgets half: statistics drift."""
 _WEIGHT_BITS = 16
 _INITIAL_WEIGHT = int(0.3 * (1 << _WEIGHT_BITS))
+_WEIGHT_BESIDE_PRIOR = int(0.15 * (1 << _WEIGHT_BITS))
 _MAX_WEIGHT = 1 << 22
 _RATE = 10
 _RATE_BITS = 18
@@ -45,24 +46,37 @@ class Mixer:
     A table slot packs its number of Trues (upper 16 bits) and of decisions (lower 16 bits).
     """
 
-    def __init__(self, contexts: int, sets: int, table_bits: int) -> None:
+    def __init__(self, contexts: int, sets: int, table_bits: int, *, prior: bool = False) -> None:
+        """`prior`: whether each decision also comes with log-odds from elsewhere, which are believed at first."""
         self._slots = np.zeros(1 << table_bits, np.int32)
         self._mask = np.uint64((1 << table_bits) - 1)
-        self._weights = np.full((contexts + 1, sets), _INITIAL_WEIGHT, np.int64)
-        self._weights[-1] = 0  # of the constant input
+        self._weights = np.full((contexts + 1 + prior, sets), _INITIAL_WEIGHT, np.int64)
+        self._weights[contexts] = 0  # of the constant input
+        if prior:
+            self._weights[:contexts] = _WEIGHT_BESIDE_PRIOR
+            self._weights[-1] = 1 << _WEIGHT_BITS
 
-    def code(self, coder: SymbolCoder, contexts: Hashes, chosen: Integers, truth: Bits | None) -> Bits:
+    def code(
+        self,
+        coder: SymbolCoder,
+        contexts: Hashes,
+        chosen: Integers,
+        truth: Bits | None,
+        prior: Integers | None = None,
+    ) -> Bits:
         """Code n decisions (at most `MAX_BATCH`), bool [n], and learn from them.
 
         contexts: uint64 [K, n], hashes of which the lower bits count; chosen: int64 [n], the weight set of each
-        decision; truth: bool [n] when encoding, None when decoding.
+        decision; truth: bool [n] when encoding, None when decoding; prior: log-odds, int64 [n], as was announced.
         """
         assert contexts.shape[1] <= MAX_BATCH
         slots = (contexts & self._mask).view(np.int64)
         packed = self._slots[slots]
-        inputs = np.empty((len(contexts) + 1, contexts.shape[1]), np.int64)
-        inputs[:-1] = _CONFIDENCE[((packed & _COUNT_MASK) << 8) + (packed >> _COUNT_BITS)]
-        inputs[-1] = UNIT
+        inputs = np.empty((len(self._weights), contexts.shape[1]), np.int64)
+        inputs[: len(contexts)] = _CONFIDENCE[((packed & _COUNT_MASK) << 8) + (packed >> _COUNT_BITS)]
+        inputs[len(contexts)] = UNIT
+        if prior is not None:
+            inputs[-1] = prior
         ones = squash((inputs * self._weights[:, chosen]).sum(0) >> _WEIGHT_BITS)
         bits = coder.bits(ones, truth)
         self._learn_weights(inputs, chosen, (bits.astype(np.int64) << 16) - ones)
@@ -73,7 +87,7 @@ class Mixer:
         sets = self._weights.shape[1]
         used = np.maximum(np.bincount(chosen, minlength=sets) // _FULL_STEP, 1)
         places = np.arange(0, self._weights.size, sets)[:, None] + chosen
-        # bincount sums in float64, which is exact here: 12 + 16 + 12 bits.
+        # bincount sums in float64, which is exact here: 24 + 16 + 12 bits (log-odds from elsewhere can be large).
         steps = np.bincount(places.ravel(), (inputs * errors).ravel(), self._weights.size).astype(np.int64)
         self._weights += (steps.reshape(-1, sets) * _RATE >> _RATE_BITS) // used
         np.minimum(self._weights, _MAX_WEIGHT, out=self._weights)

@@ -9,7 +9,7 @@ hashes of codes around the pixel in this grid and the last two.
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.entropy import Integers, SymbolCoder
+from pacodec.entropy import Bits, Integers, SymbolCoder
 from pacodec.grids import GridSpec
 from pacodec.predictors.block_flags import LATTICES, BlockFlags
 from pacodec.predictors.hashing import Hashes, salts, scramble
@@ -69,9 +69,11 @@ _PROPOSAL_TABLE_BITS = 18
 class NominalModel:
     """Codes the grids of one GOP after the first. Encoder and decoder run the same object."""
 
-    def __init__(self, spec: GridSpec, first: Codes) -> None:
-        """`first`: the GOP's first grid, uint8 [C, h, w], known to both sides."""
-        self._spec = spec
+    def __init__(self, spec: GridSpec, first: Codes, given: int = 0) -> None:
+        """`first`: the GOP's first grid, uint8 [C, h, w], known to both sides; `given`: how many channels, from the
+        first, are coded elsewhere.
+        """
+        self._spec, self._given = spec, given
         self._rows, self._columns = -(-spec.height // _BLOCK), -(-spec.width // _BLOCK)
         self._stride = self._columns * _BLOCK + 2 * _BORDER
         shape = (spec.channels, self._rows * _BLOCK + 2 * _BORDER, self._stride)
@@ -94,15 +96,17 @@ class NominalModel:
             (np.arange(top, _BLOCK, 2)[:, None] * s + np.arange(left, _BLOCK, 2)).ravel() for top, left in LATTICES
         ]
 
-    def code(self, coder: SymbolCoder, truth: Codes | None) -> Codes:
-        """The next grid, uint8 [C, h, w]; `truth` is the same, or None when decoding."""
+    def code(self, coder: SymbolCoder, truth: Codes | None, leading: Codes | None = None) -> Codes:
+        """The next grid, uint8 [C, h, w]; `truth` is the same, or None when decoding; `leading`: its given channels."""
         wanted = None
         if truth is not None:
             wanted = self._last.copy()
             self._inside(wanted)[...] = truth
         self._current[...] = self._last
+        if leading is not None:
+            self._inside(self._current)[: self._given] = leading
         corners = self._changed_blocks(coder, wanted)
-        for channel in range(self._spec.channels):
+        for channel in range(self._given, self._spec.channels):
             for at in range(0, len(corners), _BATCH_BLOCKS):
                 for lattice in range(len(LATTICES)):
                     places = (corners[at : at + _BATCH_BLOCKS, None] + self._in_block[lattice]).ravel()
@@ -123,13 +127,18 @@ class NominalModel:
 
     def _changed_blocks(self, coder: SymbolCoder, wanted: Codes | None) -> Integers:
         """Places of the first pixel of each changed block, int64 [m]."""
-        truth = None
-        if wanted is not None:
-            differs = (wanted != self._last)[:, _BORDER:-_BORDER, _BORDER:-_BORDER].any(0)
-            truth = differs.reshape(self._rows, _BLOCK, self._columns, _BLOCK).any((1, 3))
-        row, column = np.nonzero(self._blocks.code(coder, truth))
+        given = self._given
+        truth = None if wanted is None else self._differing(wanted[given:], self._last[given:])
+        hints = self._differing(self._current[:given], self._last[:given]) if given else None
+        row, column = np.nonzero(self._blocks.code(coder, truth, hints))
         corners: Integers = (row * _BLOCK + _BORDER) * self._stride + column * _BLOCK + _BORDER
         return corners
+
+    def _differing(self, planes: Codes, others: Codes) -> Bits:
+        """Blocks in which any plane differs, bool [rows, columns]."""
+        differs = (planes != others)[:, _BORDER:-_BORDER, _BORDER:-_BORDER].any(0)
+        blocks: Bits = differs.reshape(self._rows, _BLOCK, self._columns, _BLOCK).any((1, 3))
+        return blocks
 
     def _code_pixels(
         self, coder: SymbolCoder, channel: int, lattice: int, places: Integers, truth: Codes | None

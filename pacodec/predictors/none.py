@@ -1,6 +1,7 @@
 """The floor that every predictor is measured against: zstd of temporal differences."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pacodec.grids import Grids, GridSpec
 from pacodec.predictors.base import GridDecoder, GridEncoder
@@ -12,8 +13,8 @@ class NonePredictor:
 
     name = "none"
 
-    def encoder(self, spec: GridSpec) -> GridEncoder:
-        """A fresh encoder of one GOP."""
+    def encoder(self, spec: GridSpec, costs: NDArray[np.float64] | None = None) -> GridEncoder:
+        """A fresh encoder of one GOP, which keeps every code."""
         return _Encoder(spec)
 
     def decoder(self, spec: GridSpec, payload: bytes) -> GridDecoder:
@@ -27,10 +28,11 @@ class _Encoder:
         self._compressor = stream_compressor()
         self._parts: list[bytes] = []
 
-    def push(self, grids: Grids) -> None:
+    def push(self, grids: Grids) -> Grids:
         for grid in grids:
             self._parts.append(self._compressor.compress((grid - self._last).tobytes()))
             self._last[...] = grid
+        return grids
 
     def finish(self) -> bytes:
         return b"".join(self._parts) + self._compressor.flush()

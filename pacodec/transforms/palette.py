@@ -56,7 +56,6 @@ class PaletteTransform:
         """What the header carries."""
         return {"palette": self.palette[: self._given].tobytes(), "correction_step": self.correction_step}
 
-    @property
     def additions(self) -> dict[str, Any]:
         """What a GOP carries of colours that were added since the header."""
         return {"added": self.palette[self._given :].tobytes()} if len(self.palette) > self._given else {}

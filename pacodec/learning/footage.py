@@ -1,0 +1,142 @@
+"""Recordings to code grids: a palette learned from the part to train on, then every frame by that palette."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacodec.learning.clips import CodeClip
+from pacodec.learning.request import Part, Split, split
+from pacodec.limits import GIB, MIB
+from pacodec.media import Frame, Image
+from pacodec.metrics import psnr
+from pacodec.transforms.palette import PaletteTransform, learn_palette
+from pacodec.video.reader import VideoReader
+from pacodec.video.resize import resize
+
+GRID_BYTES = 2 * GIB
+"""Memory for compressed grids; of longer footage the beginning of each clip is taken."""
+SAMPLE_BYTES = 256 * MIB
+"""Memory for the frames that the palette is learned from."""
+SAMPLE_FRAMES = 64
+"""Of a clip, at most."""
+TEST_BYTES = 12 * MIB
+"""Held-out codes that are looked at: other methods are measured on them too, and those take their time."""
+_DEFAULT_RATE = Fraction(30)
+
+
+@dataclass(frozen=True)
+class CodedFootage:
+    """Code grids by their role."""
+
+    palette: NDArray[np.uint8]
+    train: list[CodeClip]
+    validation: list[CodeClip]
+    test: list[CodeClip]
+    psnr: list[float]
+    """Of the palette on each test clip, in dB."""
+    frame_rate: float
+    split: str
+    left_out: int
+    """Frames of the part to train on that found no room in memory."""
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """A clip at first reading: its length, and some frames (number, picture) evenly spread."""
+
+    frames: int
+    rate: Fraction
+    sample: list[tuple[int, Image]]
+
+
+def load_codes(
+    clips: Sequence[str],
+    validation: Sequence[str],
+    test: Sequence[str],
+    size: tuple[int, int] | None,
+    hold: int,
+) -> CodedFootage:
+    """Read recordings twice: to learn the palette, and to code them. `size` is (height, width), None for their own.
+
+    Raises UsageError where there are too few frames, and what `VideoReader` raises.
+    """
+    names = [*clips, *validation, *test]
+    surveys = [_survey(name, size, len(names)) for name in names]
+    parts = split([survey.frames for survey in surveys], len(validation), len(test))
+    palette = learn_palette([picture for part in parts.train for picture in _within(surveys[part.clip], part)])
+    transform = PaletteTransform(palette)
+    room = GRID_BYTES // (len(parts.train) + len(parts.validation))
+    train = [_code(names[part.clip], part, transform, size, hold, room) for part in parts.train]
+    looked_at = [_code(names[part.clip], part, transform, size, hold, room) for part in parts.validation]
+    held, quality = _held_out(names, parts, transform, size, hold)
+    return CodedFootage(
+        palette=palette,
+        train=train,
+        validation=looked_at,
+        test=held,
+        psnr=quality,
+        frame_rate=float(surveys[0].rate),
+        split=parts.words,
+        left_out=sum(part.stop - part.start - len(clip) for part, clip in zip(parts.train, train, strict=True)),
+    )
+
+
+def _survey(name: str, size: tuple[int, int] | None, clips: int) -> _Survey:
+    sample: list[tuple[int, Image]] = []
+    count, stride = 0, 1
+    with VideoReader(name) as reader:
+        rate = reader.format.frame_rate or _DEFAULT_RATE
+        room = min(SAMPLE_FRAMES, max(4, SAMPLE_BYTES // clips // (reader.format.width * reader.format.height * 3)))
+        for count, picture in enumerate(_pictures(reader, size), 1):
+            if (count - 1) % stride == 0:
+                sample.append((count - 1, picture))
+            if len(sample) > room:
+                stride *= 2
+                sample = [(number, kept) for number, kept in sample if number % stride == 0]
+    return _Survey(count, rate, sample)
+
+
+def _pictures(reader: VideoReader, size: tuple[int, int] | None) -> Iterator[Image]:
+    for event in reader:
+        if isinstance(event, Frame):
+            yield event.rgb if size is None else resize(event.rgb[None], *size)[0]
+
+
+def _within(survey: _Survey, part: Part) -> Iterator[Image]:
+    return (picture for number, picture in survey.sample if part.start <= number < part.stop)
+
+
+def _code(
+    name: str, part: Part, transform: PaletteTransform, size: tuple[int, int] | None, hold: int, room: int
+) -> CodeClip:
+    """The grids of a part, as many as fit into `room` bytes."""
+    clip = CodeClip(hold)
+    with VideoReader(name) as reader:
+        for picture in islice(_pictures(reader, size), part.start, part.stop):
+            clip.append(transform.encode(picture[None])[0, 0])
+            if clip.bytes > room:
+                break
+    return clip
+
+
+def _held_out(
+    names: Sequence[str], parts: Split, transform: PaletteTransform, size: tuple[int, int] | None, hold: int
+) -> tuple[list[CodeClip], list[float]]:
+    """The beginning of each test part, and the palette's PSNR on it."""
+    clips, quality = [], []
+    for part in parts.test:
+        clip, values = CodeClip(hold), []
+        with VideoReader(names[part.clip]) as reader:
+            for picture in islice(_pictures(reader, size), part.start, part.stop):
+                codes = transform.encode(picture[None])
+                values.append(float(psnr(picture[None], transform.decode(codes))[0]))
+                clip.append(codes[0, 0])
+                if len(clip) * codes.size * len(parts.test) > TEST_BYTES:
+                    break
+        clips.append(clip)
+        quality.append(float(np.mean(values)))
+    return clips, quality

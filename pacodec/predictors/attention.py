@@ -1,0 +1,112 @@
+"""Where to look: pixels near a recent change are attended to, all others cost one flag a block while nothing happens.
+
+A pixel is attended to when something changed within `dilation` pixels of it in the last `history` grids: most of a
+picture stands still, and what moves, moves on from where it was. A block that changes elsewhere is a surprise, flagged
+and then attended to as a whole.
+"""
+
+from collections import deque
+
+import numpy as np
+
+from pacodec.entropy import Bits, Integers, SymbolCoder
+from pacodec.predictors.hashing import salts, scramble
+from pacodec.predictors.logistic import UNIT
+from pacodec.predictors.mixer import MAX_BATCH, Mixer
+
+BLOCK = 8
+_TABLE_BITS = 18
+_RARE = -5 * UNIT
+"""Log-odds of a surprise before anything is known."""
+_MAX_AGE = 255
+
+
+class Attention:
+    """The attended pixels of each grid of one GOP. Encoder and decoder run the same object."""
+
+    def __init__(self, shape: tuple[int, ...], dilation: int, history: int) -> None:
+        """`shape`: height and width of the grid."""
+        height, width = shape
+        self._height, self._width, self._dilation = height, width, dilation
+        self._stride = width + 2 * dilation
+        self._near = np.zeros((height + 2 * dilation, self._stride), np.bool_)
+        steps = np.arange(2 * dilation + 1)
+        self._around = (steps[:, None] * self._stride + steps).ravel()
+        self._changes: deque[Integers] = deque(maxlen=history)
+        rows, columns = -(-height // BLOCK), -(-width // BLOCK)
+        self._blocks = _Surprises(rows, columns)
+        self._padded = (rows * BLOCK, columns * BLOCK)
+
+    def code(self, coder: SymbolCoder, changed: Bits | None) -> Bits:
+        """The attended pixels of the next grid, bool [h, w]. `changed`: where it differs from the last one, bool
+        [h, w], or None when decoding.
+        """
+        attended = self._expected()
+        surprised = None if changed is None else np.any(self._in_blocks(changed & ~attended), (1, 3))
+        # A block that is attended to as a whole holds no surprise.
+        asked = np.any(self._in_blocks(~attended), (1, 3))
+        blocks = self._blocks.code(coder, asked, surprised)
+        if blocks.any():
+            spread = blocks.repeat(BLOCK, 0).repeat(BLOCK, 1)
+            attended |= spread[: self._height, : self._width]
+        return attended
+
+    def remember(self, changed: Integers) -> None:
+        """Take the places (y * width + x) that differ between the grid just coded and the one before it."""
+        self._changes.append(changed)
+
+    def _expected(self) -> Bits:
+        near = self._near.reshape(-1)
+        marked = []
+        for changed in self._changes:
+            y, x = np.divmod(changed, self._width)
+            places = ((y * self._stride + x)[:, None] + self._around).ravel()
+            near[places] = True
+            marked.append(places)
+        d = self._dilation
+        attended = self._near[d : d + self._height, d : d + self._width].copy()
+        for places in marked:
+            near[places] = False
+        return attended
+
+    def _in_blocks(self, pixels: Bits) -> Bits:
+        """bool [rows, BLOCK, columns, BLOCK], False outside the grid."""
+        if pixels.shape != self._padded:
+            padded = np.zeros(self._padded, np.bool_)
+            padded[: self._height, : self._width] = pixels
+            pixels = padded
+        rows, columns = self._padded
+        return pixels.reshape(rows // BLOCK, BLOCK, columns // BLOCK, BLOCK)
+
+
+class _Surprises:
+    """Codes which blocks surprise, in contexts of when that happened last, here and next door: blinking is regular."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self._age = np.full((rows + 2, columns + 2), _MAX_AGE, np.int64)
+        self._period = np.full((rows + 2, columns + 2), _MAX_AGE, np.int64)
+        stride = columns + 2
+        self._around = np.array([-stride - 1, -stride, -stride + 1, -1, 1, stride - 1, stride, stride + 1])[:, None]
+        self._salts = salts(5)[:, None]
+        self._mixer = Mixer(len(self._salts), 1, _TABLE_BITS, prior=True)
+
+    def code(self, coder: SymbolCoder, asked: Bits, truth: Bits | None) -> Bits:
+        """bool [rows, columns]; blocks that are not `asked` about hold no surprise."""
+        surprised = np.zeros(asked.shape, np.bool_)
+        row, column = np.nonzero(asked)
+        for at in range(0, len(row), MAX_BATCH):
+            y, x = row[at : at + MAX_BATCH], column[at : at + MAX_BATCH]
+            contexts = self._contexts((y + 1) * (asked.shape[1] + 2) + x + 1)
+            chosen, prior = np.zeros(len(y), np.int64), np.full(len(y), _RARE)
+            surprised[y, x] = self._mixer.code(coder, contexts, chosen, None if truth is None else truth[y, x], prior)
+        age, period = self._age[1:-1, 1:-1], self._period[1:-1, 1:-1]
+        np.minimum(age + 1, _MAX_AGE, out=age)
+        period[surprised] = age[surprised]
+        age[surprised] = 0
+        return surprised
+
+    def _contexts(self, places: Integers) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint64]]":
+        age, period = self._age.reshape(-1)[places], self._period.reshape(-1)[places]
+        youngest = self._age.reshape(-1)[places + self._around].min(0)
+        fields = np.stack([age * 256 + period, places, age * 256 + youngest, period - age, youngest])
+        return scramble((fields + (1 << 32)).astype(np.uint64) * self._salts)

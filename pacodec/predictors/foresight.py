@@ -1,0 +1,176 @@
+"""Codes of one channel as a trained network foresees them, corrected by what was seen in the GOP at hand.
+
+A grid is coded in passes over its attended pixels. A pixel is a chain of decisions: same code as in the last grid? Else
+the code that the network expects most? Else the one that followed these surroundings before? Else the code itself, by
+the network's weights. Counts in contexts are mixed into the network's log-odds wherever those leave a doubt.
+"""
+
+import numpy as np
+
+from pacodec.entropy import ONE, Bits, Integers, SymbolCoder, normalize
+from pacodec.predictors.attention import Attention
+from pacodec.predictors.choice import Choice
+from pacodec.predictors.hashing import Hashes, salts, scramble
+from pacodec.predictors.logistic import STRETCH, UNIT, exp, squash
+from pacodec.predictors.mixer import MAX_BATCH, Mixer
+from pacodec.predictors.network import IntegerNetwork, Reals
+from pacodec.predictors.passes import PASSES, pass_of
+from pacodec.predictors.past import Codes, Past
+
+_CERTAIN = 7 * UNIT
+"""Log-odds from which the network is believed without asking the counts."""
+_AHEAD = 1 << 15
+"""Pixels up to which what the past says is computed for all passes at once; beyond, a batch at a time."""
+_TABLE_BITS = 20
+_PROPOSAL_BITS = 18
+_FREQUENCY_BITS = 20
+_BUCKETS = 16
+"""Steps of certainty that have mixing weights of their own."""
+_STEP = 2 * _CERTAIN // _BUCKETS
+_LEAST = 1 << 8
+"""Of 2^EXP_BITS, the weight of the least expected code."""
+
+
+class Foresight:
+    """Codes the grids of one GOP after the first, one channel. Encoder and decoder run the same object."""
+
+    def __init__(self, network: IntegerNetwork, first: Codes) -> None:
+        """`first`: the grid that all of the past is at first, uint8 [h, w], known to both sides."""
+        self._network = network
+        geometry = network.geometry
+        self._past = Past(geometry, network.embedding, first)
+        self._attention = Attention(first.shape, geometry.dilation, geometry.history)
+        self._pass_of = pass_of(first.shape[0], first.shape[1]).ravel()
+        self._same = Mixer(4, PASSES * _BUCKETS, _TABLE_BITS, prior=True)
+        self._expected = Mixer(3, PASSES * _BUCKETS, _TABLE_BITS, prior=True)
+        self._proposed = Mixer(3, PASSES * _BUCKETS, _TABLE_BITS, prior=True)
+        self._successors = np.zeros(1 << _PROPOSAL_BITS, np.uint8)
+        self._salts = salts(32)
+
+    def code(self, coder: SymbolCoder, truth: Codes | None, choice: Choice | None = None) -> Codes:
+        """The next grid, uint8 [h, w]; `truth` is the same, or None when decoding.
+
+        With a `choice`, an encoder's matter, the grid may differ from `truth` where that saves more than it costs.
+        """
+        past = self._past
+        changed: Bits | None = None
+        if truth is not None:
+            changed = truth != past.codes if choice is None else choice.worth_a_change(truth, past.codes)
+        places = np.flatnonzero(self._attention.code(coder, changed))
+        past.begin(places)
+        order = self._pass_of[places]
+        ahead = self._products_of_past(places) if len(places) <= _AHEAD else None
+        moves = [np.zeros(0, np.int64)]
+        for turn in range(PASSES):
+            mine = np.flatnonzero(order == turn)
+            for at in range(0, len(mine), MAX_BATCH):
+                numbers = mine[at : at + MAX_BATCH]
+                batch = places[numbers]
+                products = self._products_of_past(batch) if ahead is None else ahead[numbers]
+                products += self._network.products(past.windows_now(batch), 0)
+                hidden = self._network.hidden(products, turn)
+                wanted = None if truth is None else truth.reshape(-1)[batch]
+                codes = self._code_pixels(coder, turn, batch, hidden, wanted, choice)
+                moves.append(batch[codes != past.last.reshape(-1)[batch]])
+                past.fill(batch, codes)
+        moved = np.concatenate(moves)
+        past.finish(moved)
+        self._attention.remember(moved)
+        return past.codes.copy()
+
+    def _products_of_past(self, places: Integers) -> Reals:
+        network = self._network
+        return network.products(self._past.windows_past(places), network.geometry.inputs_now)
+
+    def _code_pixels(
+        self,
+        coder: SymbolCoder,
+        turn: int,
+        places: Integers,
+        hidden: Reals,
+        truth: Codes | None,
+        choice: Choice | None,
+    ) -> Codes:
+        gate = self._network.gate(hidden)
+        codes = self._past.last.reshape(-1)[places]
+        if truth is not None and choice is not None:
+            truth = choice.of_pixels(truth, codes, gate, lambda chosen: self._network.codes(hidden[chosen]))
+        known = None if truth is None else truth == codes
+        same = np.empty(len(places), np.bool_)
+        certain = gate >= _CERTAIN
+        same[certain] = coder.bits(squash(gate[certain]), None if known is None else known[certain])
+        doubtful = np.flatnonzero(~certain)
+        if len(doubtful):
+            rest = None if known is None else known[doubtful]
+            same[doubtful] = self._code_doubtful(coder, turn, places[doubtful], gate[doubtful], rest)
+        left = np.flatnonzero(~same)
+        if len(left):
+            logits = self._network.codes(hidden[left])
+            codes[left] = self._code_changes(coder, turn, places[left], logits, None if truth is None else truth[left])
+        return codes
+
+    def _code_doubtful(
+        self, coder: SymbolCoder, turn: int, places: Integers, gate: Integers, truth: Bits | None
+    ) -> Bits:
+        """Whether n pixels keep the last grid's code, bool [n]."""
+        around = self._past.surroundings(places)
+        bucket = np.clip(gate // _STEP + _BUCKETS // 2, 0, _BUCKETS - 1)
+        last = around[0].astype(np.uint64)
+        contexts = np.stack(
+            [
+                self._hash(around, turn),
+                self._hash(around[:6], turn + bucket * PASSES),
+                (last << np.uint64(32)) + places.astype(np.uint64),
+                (bucket * PASSES + turn).astype(np.uint64),
+            ]
+        )
+        contexts = scramble(contexts * self._salts[:4, None])
+        return self._same.code(coder, contexts, turn * _BUCKETS + bucket, truth, gate)
+
+    def _code_changes(
+        self, coder: SymbolCoder, turn: int, places: Integers, logits: Integers, truth: Codes | None
+    ) -> Codes:
+        """Codes of n pixels that differ from the last grid's, uint8 [n]; `logits`: int64 [n, 256]."""
+        rows = np.arange(len(places))
+        around = self._past.surroundings(places)
+        weights = exp(logits - logits.max(1, keepdims=True))
+        np.maximum(weights, _LEAST, out=weights)
+        weights[rows, around[0]] = 0
+        surroundings = self._hash(around, turn)
+        slots = (scramble(surroundings) >> np.uint64(64 - _PROPOSAL_BITS)).astype(np.int64)
+        codes = np.zeros(len(places), np.uint8)
+        found = np.zeros(len(places), np.bool_)
+        left = rows
+        for candidate, mixer in ((weights.argmax(1), self._expected), (self._successors[slots], self._proposed)):
+            asked = left[weights[left, candidate[left]] > 0]
+            if len(asked):
+                code = candidate[asked]
+                weight = weights[asked, code]
+                prior = STRETCH[np.clip(weight * ONE // weights[asked].sum(1), 1, ONE - 1)].astype(np.int64)
+                bucket = np.clip(prior // _STEP + _BUCKETS // 2, 0, _BUCKETS - 1)
+                contexts = np.stack(
+                    [
+                        surroundings[asked] + self._salts[code % 32] + code.astype(np.uint64),
+                        self._hash(around[:6, asked], turn) + code.astype(np.uint64),
+                        (bucket * PASSES + turn).astype(np.uint64),
+                    ]
+                )
+                contexts = scramble(contexts * self._salts[:3, None])
+                chosen = turn * _BUCKETS + bucket
+                hit = mixer.code(coder, contexts, chosen, None if truth is None else truth[asked] == code, prior)
+                codes[asked[hit]] = code[hit]
+                weights[asked, code] = 0
+                found[asked[hit]] = True
+                left = rows[~found]
+        if len(left):
+            frequencies = normalize(weights[left], _FREQUENCY_BITS)
+            codes[left] = coder.choices(frequencies, None if truth is None else truth[left].astype(np.int32))
+        # Where two pixels share a slot the later one stays: unique() returns first occurrences, and this is reversed.
+        distinct, first = np.unique(slots[::-1], return_index=True)
+        self._successors[distinct] = codes[::-1][first]
+        return codes
+
+    def _hash(self, around: Codes, more: Integers | int) -> Hashes:
+        """Of k codes of each of n pixels, uint8 [k, n], and one more integer."""
+        hashes = (around.astype(np.uint64) * self._salts[: len(around), None]).sum(0)
+        return scramble(hashes + np.asarray(more).astype(np.uint64))

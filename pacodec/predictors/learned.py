@@ -1,0 +1,195 @@
+"""The learned predictor: a network trained on footage of the kind foresees the codes, and only surprises are stored.
+
+Payload: one byte, the model's screen that the first grid is predicted from, or 255 where it follows as in `adaptive`:
+uint32 (little-endian) size of a zstd frame and that frame. Then the range coder's words for all other grids.
+"""
+
+import struct
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacodec import limits
+from pacodec.entropy import RangeDecoder, RangeEncoder, SymbolCoder
+from pacodec.errors import CorruptFileError, ModelError
+from pacodec.grids import Grids, GridSpec
+from pacodec.naming import naming
+from pacodec.predictors.base import GridDecoder, GridEncoder
+from pacodec.predictors.blas import one_thread
+from pacodec.predictors.choice import Choice
+from pacodec.predictors.foresight import Foresight
+from pacodec.predictors.network import Geometry, IntegerNetwork
+from pacodec.predictors.nominal import NominalModel
+from pacodec.predictors.past import Codes
+from pacodec.predictors.squeezed import BoundedReader, compress
+from pacodec.weights import ModelFile
+
+PREDICTIVE = "predictive"
+"""Of the models that hold a palette and a network to predict its codes."""
+_SIZE = struct.Struct("<I")
+_NO_SCREEN = 255
+_WORTH = 3
+"""A screen is worth starting from where it differs from a first grid in at most one pixel of three."""
+
+
+class LearnedPredictor:
+    """A model's network and the screens it knows."""
+
+    name = "learned"
+
+    def __init__(self, network: IntegerNetwork, screens: NDArray[np.uint8]) -> None:
+        """`screens`: uint8 [S, h, w], S < 255; of use where the grid has their size."""
+        self.network, self.screens = network, screens
+
+    @classmethod
+    def from_model(cls, model: ModelFile) -> Self:
+        """Of a model file, which is untrusted; ModelError for another architecture, CorruptFileError if malformed."""
+        if model.info.arch != PREDICTIVE:
+            raise ModelError(f"{model.name}: a model of architecture {model.info.arch} predicts no codes")
+        arrays, hyperparameters = model.arrays(), model.info.hyperparameters
+        with naming(model.name):
+            network = IntegerNetwork(arrays, Geometry.from_hyperparameters(hyperparameters))
+            return cls(network, _screens(arrays.get("screens"), hyperparameters.get("screens")))
+
+    def knows(self, spec: GridSpec, screen: int) -> bool:
+        """Whether there is a screen of that number for such grids."""
+        return screen < len(self.screens) and self.screens.shape[1:] == (spec.height, spec.width)
+
+    def nearest_screen(self, grid: Codes) -> int:
+        """Number of the screen most like a grid, uint8 [h, w], or 255 where none is worth starting from."""
+        if not len(self.screens) or self.screens.shape[1:] != grid.shape:
+            return _NO_SCREEN
+        differing = (self.screens != grid).sum((1, 2))
+        nearest = int(differing.argmin())
+        return nearest if int(differing[nearest]) * _WORTH <= grid.size else _NO_SCREEN
+
+    def start(self, spec: GridSpec, screen: int) -> Codes:
+        """A screen as a grid, uint8 [C, h, w]: further channels are zero."""
+        grid = np.zeros((spec.channels, spec.height, spec.width), np.uint8)
+        grid[0] = self.screens[screen]
+        return grid
+
+    def encoder(self, spec: GridSpec, costs: NDArray[np.float64] | None = None) -> GridEncoder:
+        """A fresh encoder of one GOP."""
+        return _Encoder(self, spec, None if costs is None else Choice(costs))
+
+    def decoder(self, spec: GridSpec, payload: bytes) -> GridDecoder:
+        """A fresh decoder of one GOP's payload."""
+        return _Decoder(self, spec, payload)
+
+
+def _screens(packed: NDArray[Any] | None, shape: object) -> NDArray[np.uint8]:
+    """uint8 [S, h, w] of a model's zstd frame and what its hyperparameters say of the shape."""
+    if packed is None:
+        return np.empty((0, 0, 0), np.uint8)
+    if not isinstance(shape, list) or len(shape) != 3 or not all(type(n) is int and n > 0 for n in shape):
+        raise CorruptFileError(f"the shape of the model's screens is {shape!r}")
+    count, height, width = shape
+    limits.check("the number of the model's screens", count, _NO_SCREEN - 1)
+    limits.check("the size of the model's screens", count * height * width, limits.MAX_SCREENS_BYTES)
+    if packed.dtype != np.uint8 or packed.ndim != 1:
+        raise CorruptFileError("the model's screens are no bytes")
+    reader = BoundedReader(packed.tobytes())
+    screens = np.frombuffer(reader.read(count * height * width), np.uint8).reshape(count, height, width)
+    reader.finish()
+    return screens
+
+
+class _Model:
+    """The first channel as the network foresees it, further ones (which hang on it) in adaptive contexts."""
+
+    def __init__(self, predictor: LearnedPredictor, spec: GridSpec, first: Codes) -> None:
+        """`first`: uint8 [C, h, w]."""
+        self._foresight = Foresight(predictor.network, first[0])
+        self._others = NominalModel(spec, first, given=1) if spec.channels > 1 else None
+
+    def code(self, coder: SymbolCoder, truth: Codes | None, choice: Choice | None = None) -> Codes:
+        leading = self._foresight.code(coder, None if truth is None else truth[0], choice)[None]
+        return leading if self._others is None else self._others.code(coder, truth, leading)
+
+
+class _Encoder:
+    def __init__(self, predictor: LearnedPredictor, spec: GridSpec, choice: Choice | None) -> None:
+        self._predictor, self._spec, self._choice = predictor, spec, choice
+        self._coder = RangeEncoder()
+        self._head = b""
+        self._model: _Model | None = None
+
+    def push(self, grids: Grids) -> Grids:
+        coded = grids.copy()
+        with one_thread():
+            self._push(coded)
+        return coded
+
+    def _push(self, coded: Grids) -> None:
+        """Code grids, and put what was coded in their place."""
+        for grid in coded:
+            if self._model is None:
+                screen = self._predictor.nearest_screen(grid[0])
+                self._head = bytes([screen])
+                if screen == _NO_SCREEN:
+                    frame = compress(grid.tobytes())
+                    self._head += _SIZE.pack(len(frame)) + frame
+                    self._model = _Model(self._predictor, self._spec, grid)
+                    continue
+                self._model = _Model(self._predictor, self._spec, self._predictor.start(self._spec, screen))
+            grid[...] = self._model.code(self._coder, grid, self._choice)
+
+    def finish(self) -> bytes:
+        return self._head + self._coder.finish() if self._head else b""
+
+
+class _Decoder:
+    def __init__(self, predictor: LearnedPredictor, spec: GridSpec, payload: bytes) -> None:
+        self._predictor, self._spec, self._payload = predictor, spec, payload
+        self._coder: RangeDecoder | None = None
+        self._model: _Model
+
+    def pull(self, n: int) -> Grids:
+        spec = self._spec
+        grids = np.empty((n, spec.channels, spec.height, spec.width), np.uint8)
+        with one_thread():
+            self._pull(grids)
+        return grids
+
+    def _pull(self, grids: Grids) -> None:
+        for grid in grids:
+            if self._coder is None:
+                screen = self._begin()
+                start, self._coder = self._start(screen)
+                self._model = _Model(self._predictor, self._spec, start)
+                if screen == _NO_SCREEN:
+                    grid[...] = start
+                    continue
+            grid[...] = self._model.code(self._coder, None)
+
+    def finish(self) -> None:
+        if self._coder is not None:
+            self._coder.finish()
+        elif self._payload:
+            raise CorruptFileError("the payload of learned codes holds grids that nobody asked for")
+
+    def _begin(self) -> int:
+        if not self._payload:
+            raise CorruptFileError("the payload of learned codes is empty")
+        screen = self._payload[0]
+        if screen != _NO_SCREEN and not self._predictor.knows(self._spec, screen):
+            raise CorruptFileError(f"the payload of learned codes begins with screen {screen}, which the model lacks")
+        return screen
+
+    def _start(self, screen: int) -> tuple[Codes, RangeDecoder]:
+        """The grid that the first one follows, or the first itself, uint8 [C, h, w]; and the coder of all the rest."""
+        spec = self._spec
+        if screen != _NO_SCREEN:
+            return self._predictor.start(spec, screen), RangeDecoder(self._payload[1:])
+        if len(self._payload) < 1 + _SIZE.size:
+            raise CorruptFileError("the payload of learned codes is shorter than its first fields")
+        (size,) = _SIZE.unpack_from(self._payload, 1)
+        rest = self._payload[1 + _SIZE.size :]
+        if size > len(rest):
+            raise CorruptFileError(f"the payload of learned codes declares a first grid of {size} bytes, has fewer")
+        reader = BoundedReader(rest[:size])
+        codes = np.frombuffer(reader.read(spec.size), np.uint8)
+        reader.finish()
+        return codes.reshape(spec.channels, spec.height, spec.width), RangeDecoder(rest[size:])
