@@ -10,6 +10,7 @@ from pacodec import models
 from pacodec.coders import PaletteCoder, PictureCoder, latent_coder, model_palette
 from pacodec.errors import CorruptFileError, LimitError, ModelError, QualityError, UnsupportedError, UsageError
 from pacodec.familiar import familiar
+from pacodec.gops import Thrift
 from pacodec.media import Image
 from pacodec.metrics import psnr
 from pacodec.naming import naming
@@ -33,8 +34,13 @@ UNUSUAL_MARGIN = 3.0
 COLOURS = {1: 16, 2: 32, 3: 64, 4: MAX_COLOURS, 5: MAX_COLOURS}
 CORRECTION_STEPS = {5: 5}
 """Quality 5 corrects every channel to within 2 levels."""
-RATE_WEIGHTS = {1: 1200.0, 2: 300.0, 3: 60.0}
-"""Of a predictive model's lower qualities; the palette is the same for all."""
+THRIFT = {1: Thrift(10_000, 4), 2: Thrift(2500, 4), 3: Thrift(500, 4)}
+"""Of a predictive model's lower qualities. The palette is the same for all."""
+UNFAMILIAR = (
+    "no model here knows such footage, and one that does makes it smaller: pacodec train CLIP... -o MINE.pacmodel"
+)
+NOISY_WEIGHTS, NOISY_DEVIATION = {1: 8.0, 2: 4.0, 3: 2.0, 4: 1.0}, 1.0
+"""The same for a model of noisy footage; the weights in squares of the levels that it holds for noise."""
 LEVELS = {1: 16, 2: 32, 3: 64, 4: 256, 5: 256}
 
 
@@ -65,12 +71,12 @@ class Choice:
     coder: PictureCoder
     reason: str
     model: ModelFile | None = None
-    rate_weight: float = 0.0
-    """Squared error (of 8-bit levels, summed over R, G, B) that is worth one nat; 0 keeps every code as it is."""
+    thrift: Thrift | None = None
+    """None keeps every code as it is."""
 
     def unusual(self, measured: float) -> str | None:
         """A line of advice when a PSNR in dB is under the model's usual range."""
-        low = self.model.info.quality.get("psnr_low") if self.model and not self.rate_weight else None
+        low = self.model.info.quality.get("psnr_low") if self.model and not self.thrift else None
         if not isinstance(low, int | float) or measured >= low - UNUSUAL_MARGIN or self.model is None:
             return None
         return (
@@ -131,8 +137,11 @@ def _predictive(sample: Sequence[Image], wishes: Wishes, model: ModelFile, reaso
     """A model's palette under its network; lower qualities choose codes by rate and distortion."""
     quality = None if wishes.lossless else wishes.quality or DEFAULT_QUALITY
     colours = model_palette(model)
+    steady = model.info.hyperparameters.get("steady", 0)
+    noisy = isinstance(steady, int) and 0 < steady <= 255
+    thrift = {q: Thrift(w * steady**2, NOISY_DEVIATION) for q, w in NOISY_WEIGHTS.items()} if noisy else THRIFT
     ladder = [
-        replace(_palette(sample, q, reason, colours, model), rate_weight=RATE_WEIGHTS.get(q, 0.0))
+        replace(_palette(sample, q, reason, colours, model), thrift=thrift.get(q))
         for q in QUALITIES
         if quality is not None and q >= quality
     ]
@@ -155,7 +164,7 @@ def _by_sample(sample: Sequence[Image], wishes: Wishes) -> list[Choice]:
     full = _palette(sample, DEFAULT_QUALITY, "", colours)
     reached = sample_psnr(full.coder, sample)
     if reached >= PALETTE_PSNR:
-        reason = f"{MAX_COLOURS} colours give {reached:.1f} dB on a sample of {len(sample)} frames"
+        reason = f"{MAX_COLOURS} colours give {reached:.1f} dB on a sample of {len(sample)} frames; {UNFAMILIAR}"
     else:
         best = _best_autoencoder(sample, wishes)
         if best is not None and (theirs := sample_psnr(best.coder, sample)) > reached:

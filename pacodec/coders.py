@@ -86,6 +86,7 @@ class PaletteCoder:
     ) -> None:
         """`model`: the one that holds the palette, which the header then need not carry."""
         self.palette = palette
+        self._colours = palette.palette
         self._parameters = palette.parameters
         self.model = None if model is None else ModelRef(model.name, model.sha256)
         channels, rows, columns = palette.grid(height, width)
@@ -112,9 +113,13 @@ class PaletteCoder:
         return self.palette.additions()
 
     def errors(self) -> NDArray[np.float64]:
-        """Squared distances of the colours, infinite beyond the palette."""
-        colours = self.palette.palette.astype(np.float64)
+        """Squared distances of the colours there were at first; those added since are kept as they are.
+
+        How many were added when this is asked, in another thread, is a matter of chance.
+        """
+        colours = self._colours.astype(np.float64)
         errors = np.full((MAX_COLOURS, MAX_COLOURS), np.inf)
+        np.fill_diagonal(errors, 0)
         errors[: len(colours), : len(colours)] = np.square(colours[:, None] - colours).sum(2)
         return errors
 

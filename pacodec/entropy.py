@@ -75,6 +75,11 @@ class RangeEncoder:
             self._coder.encode(truth, self._choice, _checked(frequencies))
         return truth
 
+    @property
+    def bits_written(self) -> int:
+        """Bits that everything coded so far takes."""
+        return int(self._coder.num_bits())
+
     def finish(self) -> bytes:
         """Everything coded so far, as little-endian 32-bit words."""
         return bytes(self._coder.get_compressed().astype(_WORD).tobytes())

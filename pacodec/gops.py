@@ -33,6 +33,20 @@ class LatentBatch:
 
 
 @dataclass(frozen=True)
+class Thrift:
+    """How much quality is given for size."""
+
+    rate_weight: float
+    """Squared error (of 8-bit levels, summed over R, G, B) that is worth one nat."""
+    deviation: float
+    """nats that a wrong code costs beyond its error: what follows is foreseen worse, and it may need putting right."""
+
+    def costs(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """nats that code j costs where i was meant, of the squared errors, float64 [256, 256]."""
+        return errors / self.rate_weight + self.deviation * ~np.eye(len(errors), dtype=np.bool_)
+
+
+@dataclass(frozen=True)
 class CodedGop:
     """What a GOP's latents became."""
 
@@ -44,17 +58,17 @@ class CodedGop:
 
 
 def encode_gop(
-    coder: PictureCoder, predictor: Predictor, batches: Iterator[LatentBatch], rate_weight: float = 0.0
+    coder: PictureCoder, predictor: Predictor, batches: Iterator[LatentBatch], thrift: Thrift | None = None
 ) -> CodedGop:
     """Encode the batches of one GOP as they come, or all at the end where the quantizer must see them all first.
 
-    `rate_weight`: the squared error that is worth one nat, where the coder can tell what a wrong code costs.
+    With `thrift`, codes may be replaced by cheaper ones, where the coder can tell what a wrong code costs.
     """
     parameters: Parameters = {}
     if not coder.streams:
         batches = iter(collected := list(batches))
         parameters = coder.fit(np.concatenate([batch.latents() for batch in collected]))
-    encoder, crc = predictor.encoder(coder.spec, coder.errors() / rate_weight if rate_weight else None), 0
+    encoder, crc = predictor.encoder(coder.spec, None if thrift is None else thrift.costs(coder.errors())), 0
     quality = [np.empty(0)]
     for batch in batches:
         codes = np.ascontiguousarray(coder.quantize(batch.latents(), parameters))

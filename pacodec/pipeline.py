@@ -275,7 +275,7 @@ def predictor_for(choice: Choice, wanted: str | None) -> Predictor:
 
 def _work(choice: Choice, predictor: Predictor, channel: Channel[LatentBatch]) -> CodedGop:
     try:
-        return encode_gop(choice.coder, predictor, iter(channel), choice.rate_weight)
+        return encode_gop(choice.coder, predictor, iter(channel), choice.thrift)
     except BaseException:
         channel.stop()  # so that whoever fills it does not wait for ever
         raise

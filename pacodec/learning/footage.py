@@ -8,12 +8,12 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.learning.clips import CodeClip
+from pacodec.learning.clips import CodeClip, Grid
 from pacodec.learning.request import Part, Split, split
 from pacodec.limits import GIB, MIB
 from pacodec.media import Frame, Image
 from pacodec.metrics import psnr
-from pacodec.transforms.palette import PaletteTransform, learn_palette
+from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform, learn_palette
 from pacodec.video.reader import VideoReader
 from pacodec.video.resize import resize
 
@@ -26,6 +26,13 @@ SAMPLE_FRAMES = 64
 TEST_BYTES = 12 * MIB
 """Held-out codes that are looked at: other methods are measured on them too, and those take their time."""
 _DEFAULT_RATE = Fraction(30)
+NOISE = 16
+"""Levels that a pixel may change by from frame to frame and still count as noise."""
+NOISY_SHARE = 0.02
+"""Share of pixels that change so little, yet change, from which footage is noisy."""
+STEADY, NOISY_COLOURS = 22, 96
+"""In noisy footage a pixel's code stays until it has moved by more than so many levels, and there are fewer colours: of
+finer ones most would tell noise from noise."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class CodedFootage:
     """Of the palette on each test clip, in dB."""
     frame_rate: float
     split: str
+    steady: int
+    """Levels that a pixel moved by before its code changed; 0 where the footage is clean."""
     left_out: int
     """Frames of the part to train on that found no room in memory."""
 
@@ -51,6 +60,8 @@ class _Survey:
     frames: int
     rate: Fraction
     sample: list[tuple[int, Image]]
+    noise: float
+    """Share of pixels that change a little from frame to frame, the mean of some frames."""
 
 
 def load_codes(
@@ -67,12 +78,15 @@ def load_codes(
     names = [*clips, *validation, *test]
     surveys = [_survey(name, size, len(names)) for name in names]
     parts = split([survey.frames for survey in surveys], len(validation), len(test))
-    palette = learn_palette([picture for part in parts.train for picture in _within(surveys[part.clip], part)])
+    noisy = float(np.median([surveys[part.clip].noise for part in parts.train])) > NOISY_SHARE
+    colours, steady = (NOISY_COLOURS, STEADY) if noisy else (MAX_COLOURS, 0)
+    sample = [picture for part in parts.train for picture in _within(surveys[part.clip], part)]
+    palette = learn_palette(sample, colours)
     transform = PaletteTransform(palette)
     room = GRID_BYTES // (len(parts.train) + len(parts.validation))
-    train = [_code(names[part.clip], part, transform, size, hold, room) for part in parts.train]
-    looked_at = [_code(names[part.clip], part, transform, size, hold, room) for part in parts.validation]
-    held, quality = _held_out(names, parts, transform, size, hold)
+    train = [_code(names[part.clip], part, transform, size, hold, room, steady) for part in parts.train]
+    looked_at = [_code(names[part.clip], part, transform, size, hold, room, steady) for part in parts.validation]
+    held, quality = _held_out(names, parts, transform, size, hold, steady)
     return CodedFootage(
         palette=palette,
         train=train,
@@ -81,6 +95,7 @@ def load_codes(
         psnr=quality,
         frame_rate=float(surveys[0].rate),
         split=parts.words,
+        steady=steady,
         left_out=sum(part.stop - part.start - len(clip) for part, clip in zip(parts.train, train, strict=True)),
     )
 
@@ -88,16 +103,27 @@ def load_codes(
 def _survey(name: str, size: tuple[int, int] | None, clips: int) -> _Survey:
     sample: list[tuple[int, Image]] = []
     count, stride = 0, 1
+    noise: list[float] = []
+    last: Image | None = None
     with VideoReader(name) as reader:
         rate = reader.format.frame_rate or _DEFAULT_RATE
         room = min(SAMPLE_FRAMES, max(4, SAMPLE_BYTES // clips // (reader.format.width * reader.format.height * 3)))
         for count, picture in enumerate(_pictures(reader, size), 1):
             if (count - 1) % stride == 0:
+                if last is not None:
+                    noise.append(_noise(last, picture))
                 sample.append((count - 1, picture))
             if len(sample) > room:
                 stride *= 2
                 sample = [(number, kept) for number, kept in sample if number % stride == 0]
-    return _Survey(count, rate, sample)
+            last = picture
+    return _Survey(count, rate, sample, float(np.mean(noise)) if noise else 0.0)
+
+
+def _noise(last: Image, picture: Image) -> float:
+    """Share of pixels that change, by at most `NOISE` levels."""
+    moved = np.abs(picture.astype(np.int16) - last).max(2)
+    return float(((moved > 0) & (moved <= NOISE)).mean())
 
 
 def _pictures(reader: VideoReader, size: tuple[int, int] | None) -> Iterator[Image]:
@@ -111,31 +137,48 @@ def _within(survey: _Survey, part: Part) -> Iterator[Image]:
 
 
 def _code(
-    name: str, part: Part, transform: PaletteTransform, size: tuple[int, int] | None, hold: int, room: int
+    name: str, part: Part, transform: PaletteTransform, size: tuple[int, int] | None, hold: int, room: int, steady: int
 ) -> CodeClip:
     """The grids of a part, as many as fit into `room` bytes."""
     clip = CodeClip(hold)
+    last: Grid | None = None
     with VideoReader(name) as reader:
         for picture in islice(_pictures(reader, size), part.start, part.stop):
-            clip.append(transform.encode(picture[None])[0, 0])
+            last = _codes(picture, transform, last, steady)
+            clip.append(last)
             if clip.bytes > room:
                 break
     return clip
 
 
+def _codes(picture: Image, transform: PaletteTransform, last: Grid | None, steady: int) -> Grid:
+    """The nearest colours, uint8 [h, w]; where the last grid's are within `steady` levels, those stay."""
+    codes: Grid = transform.encode(picture[None])[0, 0]
+    if last is None or not steady:
+        return codes
+    moved = np.abs(picture.astype(np.int16) - transform.palette[last]).max(2)
+    return np.where(moved <= steady, last, codes)
+
+
 def _held_out(
-    names: Sequence[str], parts: Split, transform: PaletteTransform, size: tuple[int, int] | None, hold: int
+    names: Sequence[str],
+    parts: Split,
+    transform: PaletteTransform,
+    size: tuple[int, int] | None,
+    hold: int,
+    steady: int,
 ) -> tuple[list[CodeClip], list[float]]:
     """The beginning of each test part, and the palette's PSNR on it."""
     clips, quality = [], []
     for part in parts.test:
-        clip, values = CodeClip(hold), []
+        clip, values = CodeClip(hold), list[float]()
+        last: Grid | None = None
         with VideoReader(names[part.clip]) as reader:
             for picture in islice(_pictures(reader, size), part.start, part.stop):
-                codes = transform.encode(picture[None])
-                values.append(float(psnr(picture[None], transform.decode(codes))[0]))
-                clip.append(codes[0, 0])
-                if len(clip) * codes.size * len(parts.test) > TEST_BYTES:
+                last = _codes(picture, transform, last, steady)
+                values.append(float(psnr(picture[None], transform.decode(last[None, None]))[0]))
+                clip.append(last)
+                if len(clip) * last.size * len(parts.test) > TEST_BYTES:
                     break
         clips.append(clip)
         quality.append(float(np.mean(values)))

@@ -28,6 +28,11 @@ class Choice:
         """`costs`: nats, float64 [256, 256] with a zero diagonal."""
         self._costs = costs
 
+    def matters(self, wanted: Codes, other: Codes) -> Bits:
+        """Where another code would be put right, bool, of the shape of both."""
+        worth: Bits = self._costs[wanted, other] > _CHANGE_COST
+        return worth
+
     def worth_a_change(self, wanted: Codes, last: Codes) -> Bits:
         """Where a grid that stands still must change, bool [h, w]: blocks with little to gain are left as they are."""
         changed = wanted != last

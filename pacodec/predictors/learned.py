@@ -1,7 +1,8 @@
 """The learned predictor: a network trained on footage of the kind foresees the codes, and only surprises are stored.
 
 Payload: one byte, the model's screen that the first grid is predicted from, or 255 where it follows as in `adaptive`:
-uint32 (little-endian) size of a zstd frame and that frame. Then the range coder's words for all other grids.
+uint32 (little-endian) size of a zstd frame and that frame. Then the range coder's words for all other grids. A first
+byte of 254 or 253 means that the rest is a payload of `none` or `adaptive`: the model does not know this footage.
 """
 
 import struct
@@ -15,12 +16,15 @@ from pacodec.entropy import RangeDecoder, RangeEncoder, SymbolCoder
 from pacodec.errors import CorruptFileError, ModelError
 from pacodec.grids import Grids, GridSpec
 from pacodec.naming import naming
-from pacodec.predictors.base import GridDecoder, GridEncoder
+from pacodec.predictors.adaptive import AdaptivePredictor
+from pacodec.predictors.base import GridDecoder, GridEncoder, Predictor
 from pacodec.predictors.blas import one_thread
 from pacodec.predictors.choice import Choice
 from pacodec.predictors.foresight import Foresight
+from pacodec.predictors.hedge import HedgedEncoder
 from pacodec.predictors.network import Geometry, IntegerNetwork
 from pacodec.predictors.nominal import NominalModel
+from pacodec.predictors.none import NonePredictor
 from pacodec.predictors.past import Codes
 from pacodec.predictors.squeezed import BoundedReader, compress
 from pacodec.weights import ModelFile
@@ -29,6 +33,9 @@ PREDICTIVE = "predictive"
 """Of the models that hold a palette and a network to predict its codes."""
 _SIZE = struct.Struct("<I")
 _NO_SCREEN = 255
+_OTHERS: dict[int, Predictor] = {254: NonePredictor(), 253: AdaptivePredictor()}
+"""By first byte: what codes a GOP that the model does not know."""
+MAX_SCREENS = 253
 _WORTH = 3
 """A screen is worth starting from where it differs from a first grid in at most one pixel of three."""
 
@@ -39,7 +46,7 @@ class LearnedPredictor:
     name = "learned"
 
     def __init__(self, network: IntegerNetwork, screens: NDArray[np.uint8]) -> None:
-        """`screens`: uint8 [S, h, w], S < 255; of use where the grid has their size."""
+        """`screens`: uint8 [S, h, w], S <= `MAX_SCREENS`; of use where the grid has their size."""
         self.network, self.screens = network, screens
 
     @classmethod
@@ -56,11 +63,13 @@ class LearnedPredictor:
         """Whether there is a screen of that number for such grids."""
         return screen < len(self.screens) and self.screens.shape[1:] == (spec.height, spec.width)
 
-    def nearest_screen(self, grid: Codes) -> int:
+    def nearest_screen(self, grid: Codes, choice: Choice | None = None) -> int:
         """Number of the screen most like a grid, uint8 [h, w], or 255 where none is worth starting from."""
         if not len(self.screens) or self.screens.shape[1:] != grid.shape:
             return _NO_SCREEN
-        differing = (self.screens != grid).sum((1, 2))
+        wanted = np.broadcast_to(grid, self.screens.shape)
+        differs = self.screens != grid if choice is None else choice.matters(wanted, self.screens)
+        differing = differs.sum((1, 2))
         nearest = int(differing.argmin())
         return nearest if int(differing[nearest]) * _WORTH <= grid.size else _NO_SCREEN
 
@@ -72,11 +81,13 @@ class LearnedPredictor:
 
     def encoder(self, spec: GridSpec, costs: NDArray[np.float64] | None = None) -> GridEncoder:
         """A fresh encoder of one GOP."""
-        return _Encoder(self, spec, None if costs is None else Choice(costs))
+        encoder = _Encoder(self, spec, None if costs is None else Choice(costs))
+        return HedgedEncoder(encoder, _OTHERS, spec)
 
     def decoder(self, spec: GridSpec, payload: bytes) -> GridDecoder:
         """A fresh decoder of one GOP's payload."""
-        return _Decoder(self, spec, payload)
+        other = _OTHERS.get(payload[0]) if payload else None
+        return other.decoder(spec, payload[1:]) if other else _Decoder(self, spec, payload)
 
 
 def _screens(packed: NDArray[Any] | None, shape: object) -> NDArray[np.uint8]:
@@ -86,7 +97,7 @@ def _screens(packed: NDArray[Any] | None, shape: object) -> NDArray[np.uint8]:
     if not isinstance(shape, list) or len(shape) != 3 or not all(type(n) is int and n > 0 for n in shape):
         raise CorruptFileError(f"the shape of the model's screens is {shape!r}")
     count, height, width = shape
-    limits.check("the number of the model's screens", count, _NO_SCREEN - 1)
+    limits.check("the number of the model's screens", count, MAX_SCREENS)
     limits.check("the size of the model's screens", count * height * width, limits.MAX_SCREENS_BYTES)
     if packed.dtype != np.uint8 or packed.ndim != 1:
         raise CorruptFileError("the model's screens are no bytes")
@@ -126,7 +137,7 @@ class _Encoder:
         """Code grids, and put what was coded in their place."""
         for grid in coded:
             if self._model is None:
-                screen = self._predictor.nearest_screen(grid[0])
+                screen = self._predictor.nearest_screen(grid[0], self._choice)
                 self._head = bytes([screen])
                 if screen == _NO_SCREEN:
                     frame = compress(grid.tobytes())
@@ -135,6 +146,10 @@ class _Encoder:
                     continue
                 self._model = _Model(self._predictor, self._spec, self._predictor.start(self._spec, screen))
             grid[...] = self._model.code(self._coder, grid, self._choice)
+
+    @property
+    def bits(self) -> int:
+        return self._coder.bits_written
 
     def finish(self) -> bytes:
         return self._head + self._coder.finish() if self._head else b""
