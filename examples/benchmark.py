@@ -1,5 +1,5 @@
-"""Print what pacodec does with your clips: every installed model with every quantizer, and the palette with both
-predictors: size, PSNR and what the quantizer cost of it, and the speed of both directions.
+"""Print what pacodec does with your clips: the palette with every predictor (learned where a model knows them), and
+every installed autoencoder with every quantizer: size, PSNR and what the quantizer cost of it, and the speed both ways.
 
 Usage: benchmark.py CLIP...   (takes minutes; the figures of all clips are taken together)
 """
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pacodec
 from pacodec import models
+from pacodec.transforms.registry import ARCHITECTURES
+from pacodec.weights import ModelFile
 
 PALETTE = "palette"
 
@@ -19,13 +21,14 @@ PALETTE = "palette"
 class Row:
     """One way of coding all the clips."""
 
+    predictor: str
     kbps: float
     psnr: float
     encode_fps: float
     decode_fps: float
 
 
-def measure(clips: list[str], model: str | None, quantizer: str | None, predictor: str = "adaptive") -> Row:
+def measure(clips: list[str], model: str | None, quantizer: str | None, predictor: str | None = "adaptive") -> Row:
     """Encode and decode every clip; figures are means over all their frames."""
     size = frames = 0
     duration = quality = encoding = decoding = 0.0
@@ -39,7 +42,7 @@ def measure(clips: list[str], model: str | None, quantizer: str | None, predicto
             size, frames, duration = size + done.bytes, frames + done.frames, duration + done.duration
             quality += done.psnr * done.frames
             encoding, decoding = encoding + done.seconds, decoding + decoded.seconds
-    return Row(size * 8 / 1000 / duration, quality / frames, frames / encoding, frames / decoding)
+    return Row(done.predictor, size * 8 / 1000 / duration, quality / frames, frames / encoding, frames / decoding)
 
 
 def main() -> None:
@@ -49,11 +52,13 @@ def main() -> None:
         sys.exit(__doc__)
     print("| model | quantizer | predictor | kbit/s | PSNR dB | against none | encode frames/s | decode frames/s |")
     print("|---|---|---|---|---|---|---|---|")
-    for predictor in ("none", "adaptive"):
+    for predictor in ("none", "adaptive", None):
         row = measure(clips, None, None, predictor)
         speeds = f"{row.encode_fps:.0f} | {row.decode_fps:.0f}"
-        print(f"| {PALETTE} | | {predictor} | {row.kbps:.1f} | {row.psnr:.2f} | | {speeds} |", flush=True)
+        print(f"| {PALETTE} | | {row.predictor} | {row.kbps:.1f} | {row.psnr:.2f} | | {speeds} |", flush=True)
     for path in models.paths():
+        if ModelFile.read(path).info.arch not in ARCHITECTURES:
+            continue
         exact = measure(clips, str(path), "none")
         for quantizer in ("none", "naive", "scale", "kmeans"):
             row = exact if quantizer == "none" else measure(clips, str(path), quantizer)

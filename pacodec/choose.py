@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import models
-from pacodec.coders import PaletteCoder, PictureCoder, latent_coder, model_palette
+from pacodec.coders import PaletteCoder, PictureCoder, latent_coder, model_colours, model_palette
 from pacodec.errors import CorruptFileError, LimitError, ModelError, QualityError, UnsupportedError, UsageError
 from pacodec.familiar import familiar
 from pacodec.gops import Thrift
@@ -39,7 +39,7 @@ THRIFT = {1: Thrift(10_000, 4), 2: Thrift(2500, 4), 3: Thrift(500, 4)}
 UNFAMILIAR = (
     "no model here knows such footage, and one that does makes it smaller: pacodec train CLIP... -o MINE.pacmodel"
 )
-NOISY_WEIGHTS, NOISY_DEVIATION = {1: 8.0, 2: 4.0, 3: 2.0, 4: 1.0}, 1.0
+NOISY_WEIGHTS, NOISY_DEVIATION = {1: 2.0, 2: 1.0, 3: 0.3, 4: 0.1}, 1.0
 """The same for a model of noisy footage; the weights in squares of the levels that it holds for noise."""
 LEVELS = {1: 16, 2: 32, 3: 64, 4: 256, 5: 256}
 
@@ -186,8 +186,12 @@ def _lossless(
     exact = _palette(sample, None, f"{reason}: palette with exact corrections", colours, model)
     if len(found) > SHADED_COLOURS:
         return [exact]
-    palette = occurring_palette(colours, found) if model is None else colours
-    shades = ShadesTransform(palette, without(found, palette))
+    known = {} if model is None else model_colours(model)
+    if "shades" in known:
+        shades = ShadesTransform.from_parameters(known)
+    else:
+        palette = occurring_palette(colours, found) if model is None else colours
+        shades = ShadesTransform(palette, without(found, palette))
     height, width = sample[0].shape[:2]
     coder = PaletteCoder(shades, height, width, model)
     return [Choice(coder, f"{reason}: {len(found)} colours in a sample of {len(sample)} frames"), exact]

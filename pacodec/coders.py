@@ -84,17 +84,16 @@ class PaletteCoder:
         width: int,
         model: ModelFile | None = None,
     ) -> None:
-        """`model`: the one that holds the palette, which the header then need not carry."""
+        """`model`: the one that holds the palette, and shades perhaps, which the header then need not carry."""
         self.palette = palette
         self._colours = palette.palette
         self._parameters = palette.parameters
         self.model = None if model is None else ModelRef(model.name, model.sha256)
         channels, rows, columns = palette.grid(height, width)
         self.spec = GridSpec(channels, rows, columns, ordinal=False)
-        parameters = {**self._parameters}
-        if model is not None:
-            del parameters["palette"]
-        self.transform = Component(palette.name, parameters)
+        inherited = {} if model is None else model_colours(model)
+        own = {key: value for key, value in self._parameters.items() if inherited.get(key) != value}
+        self.transform = Component(palette.name, own)
 
     def analyse(self, pictures: Pictures) -> NDArray[Any]:
         """Indices, and what makes them exact where the palette has such."""
@@ -192,7 +191,7 @@ def coder_for(header: Header, model: ModelFile | None, device: str = "auto") -> 
     if header.transform.name in _COLOUR_TRANSFORMS:
         parameters = header.transform.params
         if model is not None:
-            parameters = {"palette": model_palette(model).tobytes(), **parameters}
+            parameters = {**model_colours(model), **parameters}
         coder = PaletteCoder(_COLOUR_TRANSFORMS[header.transform.name].from_parameters(parameters), height, width)
     else:
         if model is None:
@@ -228,6 +227,19 @@ def model_palette(model: ModelFile) -> NDArray[np.uint8]:
     if not 1 <= len(palette) <= MAX_COLOURS:
         raise CorruptFileError(f"{model.name}: a palette of {len(palette)} colours, allowed are 1 to {MAX_COLOURS}")
     return palette
+
+
+def model_colours(model: ModelFile) -> dict[str, bytes]:
+    """Parameters that a colour transform takes from a predictive model: its palette, and its shades if it has any.
+
+    Raises CorruptFileError where they are no such thing.
+    """
+    shades = model.arrays().get("shades")
+    if shades is None:
+        return {"palette": model_palette(model).tobytes()}
+    if shades.dtype != np.uint8 or shades.ndim != 1:
+        raise CorruptFileError(f"{model.name}: its shades are no bytes")
+    return {"palette": model_palette(model).tobytes(), "shades": shades.tobytes()}
 
 
 def _shape(spec: GridSpec) -> Mapping[str, int | bool]:

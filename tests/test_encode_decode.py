@@ -338,7 +338,7 @@ def test_min_psnr_out_of_reach_is_an_error_and_leaves_nothing(zoo, tmp_path):
         {"quality": 0},
         {"quality": 6},
         {"lossless": True, "quality": 5},
-        {"lossless": True, "model": "conv5"},
+        {"lossless": True, "quantizer": "scale"},
         {"quantizer": "vector"},
     ],
 )

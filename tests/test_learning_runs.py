@@ -171,6 +171,20 @@ def test_codes_are_those_of_the_colours(clips):
     assert probe(footage.test, GEOMETRY, 50, 10**6).frames == 22
 
 
+def test_codes_of_noisy_footage_stay_until_a_pixel_has_moved(tmp_path):
+    noise = np.random.default_rng(0)
+    still, noisy = screen(0, 48, 32), []
+    for _ in range(30):
+        noisy.append((still.astype(int) + noise.integers(-5, 6, still.shape)).clip(0, 255).astype(np.uint8))
+    make_video(tmp_path / "noisy.mp4", noisy)
+    footage = load_codes([str(tmp_path / "noisy.mp4")], (), (), None, hold=6)
+    assert footage.steady > 10
+    assert len(footage.palette) < 256
+    grids = np.stack(list(footage.train[0]))
+    assert (grids[1:] != grids[:-1]).mean() < 0.01
+    assert load_codes([record(tmp_path / "clean.mp4", range(30))], (), (), None, hold=6).steady == 0
+
+
 def test_the_palette_does_not_see_what_is_held_out(clips, tmp_path):
     red = str(tmp_path / "red.mp4")
     make_video(red, [np.full((32, 48, 3), (250, 0, 0), np.uint8)] * 6)

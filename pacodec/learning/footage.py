@@ -14,6 +14,7 @@ from pacodec.limits import GIB, MIB
 from pacodec.media import Frame, Image
 from pacodec.metrics import psnr
 from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform, learn_palette
+from pacodec.transforms.shades import ShadesTransform, frequent_colours, without
 from pacodec.video.reader import VideoReader
 from pacodec.video.resize import resize
 
@@ -30,6 +31,7 @@ NOISE = 16
 """Levels that a pixel may change by from frame to frame and still count as noise."""
 NOISY_SHARE = 0.02
 """Share of pixels that change so little, yet change, from which footage is noisy."""
+MAX_MODEL_SHADES = 8192
 STEADY, NOISY_COLOURS = 22, 96
 """In noisy footage a pixel's code stays until it has moved by more than so many levels, and there are fewer colours: of
 finer ones most would tell noise from noise."""
@@ -47,6 +49,8 @@ class CodedFootage:
     """Of the palette on each test clip, in dB."""
     frame_rate: float
     split: str
+    shades: bytes
+    """Further colours of clean footage, as a model carries them; empty where there are none, or too many."""
     steady: int
     """Levels that a pixel moved by before its code changed; 0 where the footage is clean."""
     left_out: int
@@ -95,6 +99,7 @@ def load_codes(
         psnr=quality,
         frame_rate=float(surveys[0].rate),
         split=parts.words,
+        shades=b"" if noisy else _shades(sample, palette),
         steady=steady,
         left_out=sum(part.stop - part.start - len(clip) for part, clip in zip(parts.train, train, strict=True)),
     )
@@ -149,6 +154,15 @@ def _code(
             if clip.bytes > room:
                 break
     return clip
+
+
+def _shades(sample: Sequence[Image], palette: NDArray[np.uint8]) -> bytes:
+    """Of the colours of some pictures that are not in the palette."""
+    further = without(frequent_colours(sample), palette)
+    if not 0 < len(further) <= MAX_MODEL_SHADES:
+        return b""
+    stored: bytes = ShadesTransform(palette, further).parameters["shades"]
+    return stored
 
 
 def _codes(picture: Image, transform: PaletteTransform, last: Grid | None, steady: int) -> Grid:

@@ -56,7 +56,10 @@ def train_predictor(request: Request) -> Trained:
         "seconds": round(monotonic() - request.began),
         "split": footage.split,
     }
-    data = dump_arrays(export(network, footage.palette, screens), ModelInfo(ARCH, shape, training, quality))
+    arrays = export(network, footage.palette, screens)
+    if footage.shades:
+        arrays["shades"] = np.frombuffer(footage.shades, np.uint8)
+    data = dump_arrays(arrays, ModelInfo(ARCH, shape, training, quality))
     return Trained(
         data=data,
         steps=steps,
