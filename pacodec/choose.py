@@ -34,7 +34,7 @@ UNUSUAL_MARGIN = 3.0
 COLOURS = {1: 16, 2: 32, 3: 64, 4: MAX_COLOURS, 5: MAX_COLOURS}
 CORRECTION_STEPS = {5: 5}
 """Quality 5 corrects every channel to within 2 levels."""
-THRIFT = {1: Thrift(10_000, 4), 2: Thrift(2500, 4), 3: Thrift(500, 4)}
+THRIFT = {1: Thrift(40_000, 8), 2: Thrift(10_000, 8), 3: Thrift(10_000, 16)}
 """Of a predictive model's lower qualities. The palette is the same for all."""
 UNFAMILIAR = (
     "no model here knows such footage, and one that does makes it smaller: pacodec train CLIP... -o MINE.pacmodel"
@@ -141,7 +141,7 @@ def _predictive(sample: Sequence[Image], wishes: Wishes, model: ModelFile, reaso
     noisy = isinstance(steady, int) and 0 < steady <= 255
     thrift = {q: Thrift(w * steady**2, NOISY_DEVIATION) for q, w in NOISY_WEIGHTS.items()} if noisy else THRIFT
     ladder = [
-        replace(_palette(sample, q, reason, colours, model), thrift=thrift.get(q))
+        replace(_palette(sample, q, reason, colours, model, exact=q not in thrift), thrift=thrift.get(q))
         for q in QUALITIES
         if quality is not None and q >= quality
     ]
@@ -203,15 +203,17 @@ def _palette(
     reason: str,
     full: NDArray[np.uint8],
     model: ModelFile | None = None,
+    exact: bool = True,
 ) -> Choice:
     """The palette of a quality; None is lossless. `full` is the one of `MAX_COLOURS`, which several qualities share;
-    with a `model` it is that one's, and all of them do.
+    with a `model` it is that one's, and all of them do. If not `exact`, it does not grow.
     """
     step = 1 if quality is None else CORRECTION_STEPS.get(quality, 0)
     most = MAX_COLOURS if quality is None or model is not None else COLOURS[quality]
     colours = full if most == MAX_COLOURS else learn_palette(sample, most)
     height, width = sample[0].shape[:2]
-    return Choice(PaletteCoder(PaletteTransform(colours, step, most - len(colours)), height, width, model), reason)
+    room = most - len(colours) if exact else 0
+    return Choice(PaletteCoder(PaletteTransform(colours, step, room), height, width, model), reason)
 
 
 def _latent(model: ModelFile, sample: Sequence[Image], wishes: Wishes) -> PictureCoder:

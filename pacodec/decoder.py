@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec.ahead import in_order
+from pacodec.blas import one_thread
 from pacodec.coders import PictureCoder, coder_for
 from pacodec.container import Gop, Header, Reader
 from pacodec.errors import CorruptFileError, UsageError
@@ -61,13 +62,14 @@ class GopPictures:
         GOP's codes are wrong.
         """
         last: NDArray[np.uint8] = np.empty(0, np.uint8)
-        for gop, first, repeats, pictures in self._pictures(gops):
-            made = last[:0] if pictures is None else pictures
-            lookup = np.cumsum(~repeats) - 1
-            if lookup[0] < 0:  # the batch begins with repeats of the last one's final picture
-                made, lookup = np.concatenate([last, made]), lookup + 1
-            yield gop, first, made if len(made) == len(lookup) else made[lookup]
-            last = made[-1:]
+        with one_thread():
+            for gop, first, repeats, pictures in self._pictures(gops):
+                made = last[:0] if pictures is None else pictures
+                lookup = np.cumsum(~repeats) - 1
+                if lookup[0] < 0:  # the batch begins with repeats of the last one's final picture
+                    made, lookup = np.concatenate([last, made]), lookup + 1
+                yield gop, first, made if len(made) == len(lookup) else made[lookup]
+                last = made[-1:]
 
     def _pictures(self, gops: Iterator[Gop]) -> Iterator[tuple[Gop, int, NDArray[np.bool_], Pictures | None]]:
         """(GOP, first frame, repeat flags, pictures of the frames that are no repeats, if any) in order."""

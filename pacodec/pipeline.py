@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pacodec import limits
 from pacodec.ahead import Channel, Stopped
+from pacodec.blas import one_thread
 from pacodec.choose import Choice
 from pacodec.container import Component, Gop, Header, Writer
 from pacodec.gops import CodedGop, LatentBatch, encode_gop
@@ -116,7 +117,7 @@ class Pipeline:
     def run(self, events: Iterator[Frame | AudioPacket]) -> EncodeReport:
         """Encode what comes and finish the file."""
         began = monotonic()
-        with self.networks, ThreadPoolExecutor(self.coding.jobs) as pool:
+        with one_thread(), self.networks, ThreadPoolExecutor(self.coding.jobs) as pool:
             try:
                 end = self._read(events, pool)
                 while self.running:

@@ -18,7 +18,6 @@ from pacodec.grids import Grids, GridSpec
 from pacodec.naming import naming
 from pacodec.predictors.adaptive import AdaptivePredictor
 from pacodec.predictors.base import GridDecoder, GridEncoder, Predictor
-from pacodec.predictors.blas import one_thread
 from pacodec.predictors.choice import Choice
 from pacodec.predictors.foresight import Foresight
 from pacodec.predictors.hedge import HedgedEncoder
@@ -129,12 +128,6 @@ class _Encoder:
 
     def push(self, grids: Grids) -> Grids:
         coded = grids.copy()
-        with one_thread():
-            self._push(coded)
-        return coded
-
-    def _push(self, coded: Grids) -> None:
-        """Code grids, and put what was coded in their place."""
         for grid in coded:
             if self._model is None:
                 screen = self._predictor.nearest_screen(grid[0], self._choice)
@@ -146,6 +139,7 @@ class _Encoder:
                     continue
                 self._model = _Model(self._predictor, self._spec, self._predictor.start(self._spec, screen))
             grid[...] = self._model.code(self._coder, grid, self._choice)
+        return coded
 
     @property
     def bits(self) -> int:
@@ -164,11 +158,6 @@ class _Decoder:
     def pull(self, n: int) -> Grids:
         spec = self._spec
         grids = np.empty((n, spec.channels, spec.height, spec.width), np.uint8)
-        with one_thread():
-            self._pull(grids)
-        return grids
-
-    def _pull(self, grids: Grids) -> None:
         for grid in grids:
             if self._coder is None:
                 screen = self._begin()
@@ -178,6 +167,7 @@ class _Decoder:
                     grid[...] = start
                     continue
             grid[...] = self._model.code(self._coder, None)
+        return grids
 
     def finish(self) -> None:
         if self._coder is not None:

@@ -24,7 +24,10 @@ def _controller() -> ThreadpoolController:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """The setting is the process's: the first to come makes it, the last to leave takes it back."""
+    """The setting is the process's: the first to come makes it, the last to leave takes it back.
+
+    For whole GOPs and longer: each change makes the library set up its threads anew.
+    """
     global _limit, _inside
     with _lock:
         if not _inside:
