@@ -141,7 +141,7 @@ def _predictive(sample: Sequence[Image], wishes: Wishes, model: ModelFile, reaso
     noisy = isinstance(steady, int) and 0 < steady <= 255
     thrift = {q: Thrift(w * steady**2, NOISY_DEVIATION) for q, w in NOISY_WEIGHTS.items()} if noisy else THRIFT
     ladder = [
-        replace(_palette(sample, q, reason, colours, model, exact=q not in thrift), thrift=thrift.get(q))
+        replace(_palette(sample, q, reason, colours, model, exact=not (noisy and q in thrift)), thrift=thrift.get(q))
         for q in QUALITIES
         if quality is not None and q >= quality
     ]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zlib
+from functools import partial
 from pathlib import Path
 
 import msgpack
@@ -452,7 +453,11 @@ def test_ctrl_c(command, delay, noise, tmp_path):
     else:
         clip = make_video(sources / "a.mp4", [screen(n, 64, 64) for n in range(20)])
         arguments = ["train", clip, "-o", folder / "out.pacmodel", "--arch", "conv4", "--steps", "100000"]
-    process = subprocess.Popen(program(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # A shell starts background jobs with Ctrl-C ignored, and these tests may be one: a terminal would not.
+    with_ctrl_c = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(
+        program(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=with_ctrl_c
+    )
     deadline = time.monotonic() + 60
     if command == "train":
         assert process.stderr

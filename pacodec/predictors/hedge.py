@@ -12,7 +12,7 @@ from pacodec.predictors.base import GridEncoder, Predictor
 
 _TRIAL = 16
 """Grids after which it is decided whether the footage is familiar."""
-_FAMILIAR = 1 / 32
+_FAMILIAR = 1 / 128
 """Bits for each code of a grid that familiar footage stays under."""
 
 
