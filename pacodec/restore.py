@@ -19,7 +19,8 @@ from pacodec.errors import CorruptFileError, UsageError
 from pacodec.files import check_target, replacing
 from pacodec.media import AudioPacket
 from pacodec.naming import STANDARD_STREAM, naming
-from pacodec.resolve import model_of, predictor_of
+from pacodec.predictors import get_predictor
+from pacodec.resolve import model_of
 from pacodec.video.writer import VideoWriter
 
 AUDIO_LOOKAHEAD = Fraction(1)
@@ -74,8 +75,8 @@ def decode(
         if not keep_going:
             _refuse_damage(reader)
         header = reader.header
-        coder = coder_for(header, model_of(header, reader.model_bytes(), model), device)
-        predictor = predictor_of(header, reader.model_bytes(), model)
+        found = model_of(header, reader.model_bytes(), model)
+        coder, predictor = coder_for(header, found, device), get_predictor(header.predictor.name, found)
         began = monotonic()
         video = header.video if audio else replace(header.video, audio=())
         span = _Span(video.time_base, exact_seconds(start), None if end is None else exact_seconds(end))

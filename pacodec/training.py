@@ -14,12 +14,12 @@ import torch
 from pacodec.errors import CorruptFileError, UsageError
 from pacodec.files import check_target, writing
 from pacodec.fit import Frames, fit, measure_psnr, to_images
-from pacodec.learning.loop import CHECKPOINT_SUFFIX, Plan, Progress, saved_plan
-from pacodec.learning.predictive import ARCH as PREDICTIVE
+from pacodec.learning.loop import CHECKPOINT_SUFFIX, Plan, Progress, saved_plan, validation_interval
 from pacodec.learning.predictive import train_predictor
 from pacodec.learning.request import Part, Request, Trained, split
 from pacodec.limits import GIB
 from pacodec.media import Frame
+from pacodec.predictors.learned import PREDICTIVE
 from pacodec.transforms.autoencoder import Autoencoder
 from pacodec.transforms.neural import choose_device, load_autoencoder
 from pacodec.transforms.registry import build
@@ -36,8 +36,6 @@ FRAMES_BYTES = 3 * GIB
 INITIAL_FRAMES = 1536
 """Frames that a network's starting weights are chosen from."""
 TIMED_STEPS = 6
-VALIDATIONS = 12
-"""Validations of a short run; a long one has one every 250 steps."""
 VALIDATION_FRAMES = 64
 """Frames that each validation looks at, spread over the validation clips."""
 
@@ -169,7 +167,7 @@ def _train_autoencoder(request: Request, arch: str, hyperparameters: Mapping[str
         if request.steps is None:
             left = request.minutes * 60 - (monotonic() - request.began)
             plan = replace(plan, steps=_steps_in(left, arch, hyperparameters, footage, plan, device))
-    plan = replace(plan, validate_every=max(1, min(250, math.ceil(plan.steps / VALIDATIONS))))
+    plan = replace(plan, validate_every=validation_interval(plan.steps))
     request.report(f"{'resuming' if resumed else 'training'} {arch} for {plan.steps} steps on {device.type}")
     stride = max(1, _total(footage.validation) // VALIDATION_FRAMES)
     looked_at = [clip[::stride] for clip in footage.validation]

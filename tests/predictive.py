@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pacodec.grids import Grids, GridSpec
 from pacodec.predictors import learned
-from pacodec.predictors.base import Predictor
+from pacodec.predictors.base import GridDecoder, GridEncoder, Predictor
 from pacodec.predictors.learned import PREDICTIVE, LearnedPredictor
 from pacodec.predictors.network import Geometry, IntegerNetwork
 from pacodec.predictors.passes import PASSES
@@ -174,7 +174,11 @@ def hedged(
     predictor: Predictor, grids: Grids, sizes: Sequence[int] = (), costs: NDArray[np.float64] | None = None
 ) -> tuple[bytes, Grids]:
     """The same by whatever is smallest."""
-    encoder = predictor.encoder(spec_of(grids), costs)
+    return push(predictor.encoder(spec_of(grids), costs), grids, sizes)
+
+
+def push(encoder: GridEncoder, grids: Grids, sizes: Sequence[int] = ()) -> tuple[bytes, Grids]:
+    """The payload, and the grids that a decoder is to give back, of grids pushed `sizes` at a time."""
     parts, at = [grids[:0]], 0
     for n in (*sizes, len(grids)):
         batch = grids[at : at + n].copy()
@@ -186,7 +190,11 @@ def hedged(
 
 def decode(predictor: LearnedPredictor, payload: bytes, spec: GridSpec, count: int, sizes: Sequence[int] = ()) -> Grids:
     """The grids of a payload, pulled `sizes` at a time."""
-    decoder = predictor.decoder(spec, payload)
+    return pull(predictor.decoder(spec, payload), count, sizes)
+
+
+def pull(decoder: GridDecoder, count: int, sizes: Sequence[int] = ()) -> Grids:
+    """All `count` grids of a decoder, `sizes` at a time, to its end."""
     parts, left = [], count
     for n in (*sizes, count):
         parts.append(decoder.pull(min(n, left)))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import pacodec
-from pacodec.predictors import PREDICTORS, adaptive, nominal
+from pacodec.predictors import PREDICTORS, nominal, squeezed
 from pacodec.predictors.hashing import salts, scramble
 from pacodec.predictors.logistic import MAX_LOGIT, STRETCH, squash
 from pacodec.quantizers import QUANTIZERS
@@ -60,7 +60,7 @@ def test_contexts_are_those_of_the_tables():
     spelling = quoted(r"Spelling contexts\*, 12;[^:]*added: ([^.]*)\.")
     listed = [features(part.partition(":")[2]) for part in spelling.split(";")]
     assert listed == [set(context) for context in nominal._SPELLING_CONTEXTS]
-    assert adaptive._SIZE.size == 4
+    assert squeezed._SIZE.size == 4
 
 
 def features(text):

@@ -7,6 +7,7 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from predictive import pull, push
 
 from pacodec.errors import CorruptFileError, UnsupportedError
 from pacodec.grids import GridSpec
@@ -28,24 +29,11 @@ def spec_of(grids, ordinal):
 
 
 def encode(name, grids, ordinal, sizes=()):
-    encoder = get_predictor(name).encoder(spec_of(grids, ordinal))
-    at = 0
-    for n in (*sizes, len(grids)):
-        batch = grids[at : at + n].copy()
-        encoder.push(batch)
-        batch[...] = 77  # the encoder must not keep the caller's memory
-        at += n
-    return encoder.finish()
+    return push(get_predictor(name).encoder(spec_of(grids, ordinal)), grids, sizes)[0]
 
 
 def decode(name, payload, spec, count, sizes=()):
-    decoder = get_predictor(name).decoder(spec, payload)
-    parts, left = [], count
-    for n in (*sizes, count):
-        parts.append(decoder.pull(min(n, left)))
-        left -= len(parts[-1])
-    decoder.finish()
-    return np.concatenate(parts)
+    return pull(get_predictor(name).decoder(spec, payload), count, sizes)
 
 
 def sprites(frames=40, height=40, width=48, channels=1):

@@ -1,14 +1,12 @@
 """`pacodec eval`."""
 
 import json
-import sys
 from pathlib import Path
-from time import monotonic
 
 import click
 
 from pacodec.cli import options
-from pacodec.cli.run import REDRAW_SECONDS, say
+from pacodec.cli.run import StatusLine, say
 from pacodec.errors import UsageError
 from pacodec.files import check_target, writing
 from pacodec.naming import STANDARD_STREAM
@@ -99,22 +97,9 @@ def _write(target: str, data: bytes) -> None:
         say(f"wrote {target}")
 
 
-class _MatrixLine:
-    """Measurements done and time left on one line of a terminal; silent elsewhere."""
-
-    def __init__(self) -> None:
-        self.began, self.drawn, self.shown = monotonic(), 0.0, sys.stderr.isatty()
+class _MatrixLine(StatusLine):
+    """Measurements done and time left."""
 
     def __call__(self, done: int, total: int, name: str) -> None:
-        """Redraw, but not more often than anyone reads."""
-        now = monotonic()
-        if not self.shown or now - self.drawn < REDRAW_SECONDS:
-            return
-        self.drawn = now
-        left = (now - self.began) * (total - done) / done
-        click.echo(f"\r\x1b[Kmeasured {done} of {total}, {left:.0f} s left: {name}", err=True, nl=False)
-
-    def clear(self) -> None:
-        """Make room for the result."""
-        if self.shown:
-            click.echo("\r\x1b[K", err=True, nl=False)
+        """Redraw."""
+        self.draw(lambda s: f"measured {done} of {total}, {s * (total - done) / done:.0f} s left: {name}")

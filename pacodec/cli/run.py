@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -84,24 +84,37 @@ def compared(part: float, whole: float, name: str) -> str:
     return f"1/{whole / part:.1f} of {name}" if part <= whole else f"{part / whole:.1f} times {name}"
 
 
-class ProgressLine:
-    """Frames done, speed and time left on one line of a terminal; silent elsewhere."""
+class StatusLine:
+    """One line of a terminal that is drawn over and over; silent elsewhere."""
 
-    def __init__(self, verb: str) -> None:
-        self.verb, self.began, self.drawn = verb, monotonic(), 0.0
-        self.shown = sys.stderr.isatty()
+    def __init__(self) -> None:
+        self.began, self.drawn, self.shown = monotonic(), 0.0, sys.stderr.isatty()
 
-    def __call__(self, done: int, total: int | None) -> None:
-        """Redraw, but not more often than anyone reads."""
+    def draw(self, text: Callable[[float], str]) -> None:
+        """Show the text of the seconds since the start, but not more often than anyone reads."""
         now = monotonic()
-        if not self.shown or now - self.drawn < REDRAW_SECONDS:
-            return
-        self.drawn = now
-        speed = done / max(now - self.began, 1e-9)
-        left = f" of {total}, {max(total - done, 0) / max(speed, 1e-9):.0f} s left" if total else ""
-        click.echo(f"\r\x1b[K{self.verb} frame {done}{left}, {speed:.0f} frames/s", err=True, nl=False)
+        if self.shown and now - self.drawn >= REDRAW_SECONDS:
+            self.drawn = now
+            click.echo(f"\r\x1b[K{text(now - self.began)}", err=True, nl=False)
 
     def clear(self) -> None:
         """Make room for the result."""
         if self.shown:
             click.echo("\r\x1b[K", err=True, nl=False)
+
+
+class ProgressLine(StatusLine):
+    """Frames done, speed and time left."""
+
+    def __init__(self, verb: str) -> None:
+        super().__init__()
+        self.verb = verb
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Redraw."""
+        self.draw(lambda seconds: self._text(done, total, seconds))
+
+    def _text(self, done: int, total: int | None, seconds: float) -> str:
+        speed = done / max(seconds, 1e-9)
+        left = f" of {total}, {max(total - done, 0) / max(speed, 1e-9):.0f} s left" if total else ""
+        return f"{self.verb} frame {done}{left}, {speed:.0f} frames/s"

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from pacodec.errors import ModelError
 from pacodec.learning.float_network import PredictorNetwork
-from pacodec.learning.rounding import EXACT, LOGIT_BITS, MAX_ACTIVATION, MAX_EMBEDDED, Rows, rounded_embedding
-from pacodec.predictors.network import Geometry
+from pacodec.learning.rounding import LOGIT_BITS, Rows, rounded_embedding
+from pacodec.predictors.network import EXACT, MAX_ACTIVATION, MAX_EMBEDDED, Geometry, largest_sum
 from pacodec.predictors.passes import PASSES
 
 Arrays = dict[str, NDArray[Any]]
@@ -52,9 +52,9 @@ def hyperparameters(geometry: Geometry, screens: NDArray[np.uint8]) -> dict[str,
 def check_bounds(name: str, arrays: Arrays, most: int) -> None:
     """Prove that every partial sum of a layer stays below 2^24 for inputs of at most `most`; ModelError if not."""
     weight, bias = arrays[f"{name}.weight"].astype(np.int64), arrays[f"{name}.bias"].astype(np.int64)
-    reach = np.abs(weight).sum(1) * most + np.abs(bias).reshape(-1, len(weight)).max(0)
-    if (reach >= EXACT).any():
-        raise ModelError(f"a sum of the layer {name} can reach {reach.max()}, which float32 does not hold exactly")
+    reach = largest_sum(weight, bias.reshape(-1, len(weight)), most)
+    if reach >= EXACT:
+        raise ModelError(f"a sum of the layer {name} can reach {reach}, which float32 does not hold exactly")
 
 
 def _scaled(rows: Rows) -> Rows:

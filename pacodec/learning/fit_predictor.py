@@ -14,8 +14,9 @@ from torch import Tensor
 from pacodec.learning.batches import Probe, Sampler, probe
 from pacodec.learning.float_network import PredictorNetwork
 from pacodec.learning.footage import CodedFootage
-from pacodec.learning.loop import Plan, prefers_bfloat16, run, saved_plan
+from pacodec.learning.loop import VALIDATIONS, Plan, prefers_bfloat16, run, saved_plan, validation_interval
 from pacodec.learning.request import Request
+from pacodec.predictors.learned import PREDICTIVE
 from pacodec.predictors.network import Geometry
 
 FLOATS, ROUNDED = 0, 1
@@ -26,9 +27,6 @@ ROUNDED_STEPS = 1 / 3
 """Steps of the second phase for each of the first."""
 MIN_GAIN = 0.1
 """Bits a frame that count as a gain."""
-VALIDATIONS = 12
-"""Validations of a short phase; a long one has one every 250 steps."""
-VALIDATION_FRAMES, VALIDATION_PIXELS = 64, 60_000
 VALIDATION_FRAMES, VALIDATION_PIXELS = 64, 60_000
 TIMED_STEPS = 3
 TIMED_SECONDS = 2.0
@@ -75,7 +73,7 @@ def fit_predictor(
     steps = _first_steps(request, saved, task)
     plan = Plan(
         steps,
-        arch="predictive",
+        arch=PREDICTIVE,
         hyperparameters=json.dumps(vars(geometry), sort_keys=True),
         footage=checksum(footage),
         min_gain=MIN_GAIN,
@@ -92,8 +90,7 @@ def fit_predictor(
             network.calibrate(task.sampler.batch(0).to(device))
         rate = RATES[each.phase]
         optimizer = torch.optim.Adam(network.parameters(), rate, betas=(0.9, 0.99), fused=True)
-        every = max(1, min(250, math.ceil(each.steps / VALIDATIONS)))
-        each = replace(each, learning_rate=rate, validate_every=every)
+        each = replace(each, learning_rate=rate, validate_every=validation_interval(each.steps))
         run(task, optimizer, each, checkpoint=request.checkpoint, report=request.report)
     return network, sum(each.steps for each in plans)
 

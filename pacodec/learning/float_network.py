@@ -10,8 +10,6 @@ from torch.nn import functional
 from pacodec.learning.first_layer import first_layer
 from pacodec.learning.rounding import (
     LOGIT_BITS,
-    MAX_ACTIVATION,
-    MAX_EMBEDDED,
     Rows,
     activate,
     bits_for,
@@ -20,7 +18,7 @@ from pacodec.learning.rounding import (
     rounded_rows,
 )
 from pacodec.learning.samples import Batch, positions
-from pacodec.predictors.network import CODES, EDGE, EMBEDDED, UNKNOWN, Geometry
+from pacodec.predictors.network import CODES, EDGE, EMBEDDED, MAX_ACTIVATION, MAX_EMBEDDED, UNKNOWN, Geometry
 from pacodec.predictors.passes import PASSES
 
 IMPOSSIBLE = -30.0

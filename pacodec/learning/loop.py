@@ -17,6 +17,8 @@ from pacodec.errors import CorruptFileError, UsageError
 
 WARM_UP = 0.03
 """Share of the steps in which the learning rate rises."""
+VALIDATIONS = 12
+"""Validations of a short run."""
 CHECKPOINT_SUFFIX = ".checkpoint"
 
 
@@ -55,6 +57,11 @@ class Progress:
     unit: str
     seconds: float
     seconds_left: float
+
+
+def validation_interval(steps: int) -> int:
+    """Steps between validations: `VALIDATIONS` of a short run, one every 250 steps of a long one."""
+    return max(1, min(250, math.ceil(steps / VALIDATIONS)))
 
 
 class Task(Protocol):

@@ -13,10 +13,10 @@ from pacodec.learning.footage import load_codes
 from pacodec.learning.report import flag_bits, peers
 from pacodec.learning.request import Request, Trained
 from pacodec.learning.screens import choose_screens
+from pacodec.predictors.learned import PREDICTIVE
 from pacodec.predictors.network import Geometry
 from pacodec.weights import ModelInfo, dump_arrays
 
-ARCH = "predictive"
 GEOMETRY = Geometry(radii=(3, 3, 2, 2, 2, 2), dilation=2, history=4, hold=6, embedding=8, hidden=128, layers=2)
 TEST_FRAMES, TEST_PIXELS = 240, 400_000
 """Of the held-out part, what the network is measured on: evenly spread."""
@@ -39,7 +39,7 @@ def train_predictor(request: Request) -> Trained:
     frames = sum(map(len, footage.test))
     held = probe(footage.test, GEOMETRY, TEST_FRAMES, TEST_PIXELS)
     ours = bits_per_frame(network, held, torch.device("cpu")) + flag_bits(footage.test, held.surprises)
-    bits = {ARCH: round(ours, 1), **peers(footage.test, footage.palette)}
+    bits = {PREDICTIVE: round(ours, 1), **peers(footage.test, footage.palette)}
     quality = {
         "psnr": reached,
         "psnr_low": worst,
@@ -59,7 +59,7 @@ def train_predictor(request: Request) -> Trained:
     arrays = export(network, footage.palette, screens)
     if footage.shades:
         arrays["shades"] = np.frombuffer(footage.shades, np.uint8)
-    data = dump_arrays(arrays, ModelInfo(ARCH, shape, training, quality))
+    data = dump_arrays(arrays, ModelInfo(PREDICTIVE, shape, training, quality))
     return Trained(
         data=data,
         steps=steps,

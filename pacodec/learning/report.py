@@ -11,7 +11,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from pacodec.learning.clips import CodeClip
-from pacodec.predictors.attention import BLOCK
+from pacodec.predictors.blocks import BLOCK
 
 _ZSTD_LEVEL = 19
 

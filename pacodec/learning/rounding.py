@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-EXACT = 1 << 24
-"""Integers up to here are exact in float32."""
-MAX_WEIGHT, MAX_ACTIVATION, MAX_EMBEDDED = 127, 255, 128
+from pacodec.predictors.network import EXACT, MAX_ACTIVATION
+
+MAX_WEIGHT = 127
 MAX_SHIFT = 18
 """Bits that a sum is scaled down by at most: half of it is added for rounding, and has to fit beside the sum."""
 LOGIT_BITS = 8

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pacodec.learning.clips import Background, CodeClip, Grid
-from pacodec.predictors.attention import BLOCK
+from pacodec.predictors.blocks import in_blocks, over_blocks
 from pacodec.predictors.network import EDGE, UNKNOWN, Geometry
 from pacodec.predictors.passes import pass_of
 
@@ -45,8 +45,8 @@ def moment(clip: CodeClip, t: int, geometry: Geometry, start: int = 0, first: Gr
         recent |= later != earlier
     side = 2 * geometry.dilation + 1
     attended: Mask = cv2.dilate(recent, np.ones((side, side), np.uint8)).astype(np.bool_)
-    blocks = _blocks(np.logical_and(grids[0] != grids[1], ~attended))
-    attended |= blocks.repeat(BLOCK, 0).repeat(BLOCK, 1)[: clip.shape[0], : clip.shape[1]]
+    blocks = np.any(in_blocks(np.logical_and(grids[0] != grids[1], ~attended)), (1, 3))
+    attended |= over_blocks(blocks, clip.shape)
     if start == 0 and first is None:
         background = clip.background(t)
     else:
@@ -55,14 +55,6 @@ def moment(clip: CodeClip, t: int, geometry: Geometry, start: int = 0, first: Gr
             held.push(clip.grid(k))
         background = held.codes
     return Moment(grids[0], tuple(grids[1 : 1 + seen]), background, attended, int(blocks.sum()))
-
-
-def _blocks(pixels: Mask) -> Mask:
-    """Which blocks hold one of the pixels, bool [rows, columns]."""
-    height, width = pixels.shape
-    padded = np.pad(pixels, ((0, -height % BLOCK), (0, -width % BLOCK)))
-    blocks = padded.reshape(-(-height // BLOCK), BLOCK, -(-width // BLOCK), BLOCK)
-    return np.asarray(blocks.any((1, 3)), np.bool_)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ Payload: uint32 (little-endian) size of the first grid's zstd frame, that frame 
 coder's words for all further grids. No grids, no payload.
 """
 
-import struct
 from typing import Protocol
 
 import numpy as np
@@ -16,9 +15,7 @@ from pacodec.grids import Grids, GridSpec
 from pacodec.predictors.base import GridDecoder, GridEncoder
 from pacodec.predictors.nominal import Codes, NominalModel
 from pacodec.predictors.ordinal import OrdinalModel
-from pacodec.predictors.squeezed import BoundedReader, compress
-
-_SIZE = struct.Struct("<I")
+from pacodec.predictors.squeezed import pack_first, unpack_first
 
 
 class AdaptivePredictor:
@@ -53,14 +50,14 @@ class _Encoder:
     def push(self, grids: Grids) -> Grids:
         for grid in grids:
             if self._model is None:
-                self._first = compress(grid.tobytes())
+                self._first = pack_first(grid)
                 self._model = _model(self._spec, grid)
             else:
                 self._model.code(self._coder, grid)
         return grids
 
     def finish(self) -> bytes:
-        return _SIZE.pack(len(self._first)) + self._first + self._coder.finish() if self._first else b""
+        return self._first + self._coder.finish() if self._first else b""
 
 
 class _Decoder:
@@ -89,15 +86,6 @@ class _Decoder:
 
     def _start(self) -> Codes:
         """Split the payload and return the first grid."""
-        if len(self._payload) < _SIZE.size:
-            raise CorruptFileError("the payload of adaptive codes is shorter than its first field")
-        (size,) = _SIZE.unpack_from(self._payload)
-        if size > len(self._payload) - _SIZE.size:
-            raise CorruptFileError(f"the payload of adaptive codes declares a first grid of {size} bytes, has fewer")
-        frame = self._payload[_SIZE.size : _SIZE.size + size]
-        self._coder = RangeDecoder(self._payload[_SIZE.size + size :])
-        self._payload = b""
-        reader = BoundedReader(frame)
-        codes = np.frombuffer(reader.read(self._spec.size), np.uint8)
-        reader.finish()
-        return codes.reshape(self._spec.channels, self._spec.height, self._spec.width)
+        grid, words = unpack_first(self._payload, self._spec, AdaptivePredictor.name)
+        self._coder, self._payload = RangeDecoder(words), b""
+        return grid

@@ -10,11 +10,11 @@ from collections import deque
 import numpy as np
 
 from pacodec.entropy import Bits, Integers, SymbolCoder
+from pacodec.predictors.blocks import BLOCK, in_blocks, over_blocks
 from pacodec.predictors.hashing import salts, scramble
 from pacodec.predictors.logistic import UNIT
 from pacodec.predictors.mixer import MAX_BATCH, Mixer
 
-BLOCK = 8
 _TABLE_BITS = 18
 _RARE = -5 * UNIT
 """Log-odds of a surprise before anything is known."""
@@ -33,22 +33,19 @@ class Attention:
         steps = np.arange(2 * dilation + 1)
         self._around = (steps[:, None] * self._stride + steps).ravel()
         self._changes: deque[Integers] = deque(maxlen=history)
-        rows, columns = -(-height // BLOCK), -(-width // BLOCK)
-        self._blocks = _Surprises(rows, columns)
-        self._padded = (rows * BLOCK, columns * BLOCK)
+        self._blocks = _Surprises(-(-height // BLOCK), -(-width // BLOCK))
 
     def code(self, coder: SymbolCoder, changed: Bits | None) -> Bits:
         """The attended pixels of the next grid, bool [h, w]. `changed`: where it differs from the last one, bool
         [h, w], or None when decoding.
         """
         attended = self._expected()
-        surprised = None if changed is None else np.any(self._in_blocks(changed & ~attended), (1, 3))
+        surprised = None if changed is None else np.any(in_blocks(changed & ~attended), (1, 3))
         # A block that is attended to as a whole holds no surprise.
-        asked = np.any(self._in_blocks(~attended), (1, 3))
+        asked = np.any(in_blocks(~attended), (1, 3))
         blocks = self._blocks.code(coder, asked, surprised)
         if blocks.any():
-            spread = blocks.repeat(BLOCK, 0).repeat(BLOCK, 1)
-            attended |= spread[: self._height, : self._width]
+            attended |= over_blocks(blocks, attended.shape)
         return attended
 
     def remember(self, changed: Integers) -> None:
@@ -68,15 +65,6 @@ class Attention:
         for places in marked:
             near[places] = False
         return attended
-
-    def _in_blocks(self, pixels: Bits) -> Bits:
-        """bool [rows, BLOCK, columns, BLOCK], False outside the grid."""
-        if pixels.shape != self._padded:
-            padded = np.zeros(self._padded, np.bool_)
-            padded[: self._height, : self._width] = pixels
-            pixels = padded
-        rows, columns = self._padded
-        return pixels.reshape(rows // BLOCK, BLOCK, columns // BLOCK, BLOCK)
 
 
 class _Surprises:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec.entropy import Bits, Integers
-from pacodec.predictors.attention import BLOCK
+from pacodec.predictors.blocks import in_blocks, over_blocks
 from pacodec.predictors.logistic import UNIT
 from pacodec.predictors.past import Codes
 
@@ -37,12 +37,8 @@ class Choice:
         """Where a grid that stands still must change, bool [h, w]: blocks with little to gain are left as they are."""
         changed = wanted != last
         gain = np.where(changed, self._costs[wanted, last] - _CHANGE_COST, 0.0)
-        height, width = gain.shape
-        padded = np.pad(gain, ((0, -height % BLOCK), (0, -width % BLOCK)))
-        rows, columns = padded.shape[0] // BLOCK, padded.shape[1] // BLOCK
-        worth = padded.reshape(rows, BLOCK, columns, BLOCK).sum((1, 3)) > _SURPRISE_COST
-        spread = worth.repeat(BLOCK, 0).repeat(BLOCK, 1)
-        kept: Bits = changed & spread[:height, :width]
+        worth = in_blocks(gain).sum((1, 3)) > _SURPRISE_COST
+        kept: Bits = changed & over_blocks(worth, gain.shape)
         return kept
 
     def of_pixels(self, wanted: Codes, last: Codes, gate: Integers, logits: Callable[[Integers], Integers]) -> Codes:

@@ -10,7 +10,7 @@ import numpy as np
 from pacodec.entropy import ONE, Bits, Integers, SymbolCoder, normalize
 from pacodec.predictors.attention import Attention
 from pacodec.predictors.choice import Choice
-from pacodec.predictors.hashing import Hashes, salts, scramble
+from pacodec.predictors.hashing import Hashes, salts, scramble, write_last
 from pacodec.predictors.logistic import STRETCH, UNIT, exp, squash
 from pacodec.predictors.mixer import MAX_BATCH, Mixer
 from pacodec.predictors.network import IntegerNetwork, Reals
@@ -114,7 +114,7 @@ class Foresight:
     ) -> Bits:
         """Whether n pixels keep the last grid's code, bool [n]."""
         around = self._past.surroundings(places)
-        bucket = np.clip(gate // _STEP + _BUCKETS // 2, 0, _BUCKETS - 1)
+        bucket = _certainty(gate)
         last = around[0].astype(np.uint64)
         contexts = np.stack(
             [
@@ -147,7 +147,7 @@ class Foresight:
                 code = candidate[asked]
                 weight = weights[asked, code]
                 prior = STRETCH[np.clip(weight * ONE // weights[asked].sum(1), 1, ONE - 1)].astype(np.int64)
-                bucket = np.clip(prior // _STEP + _BUCKETS // 2, 0, _BUCKETS - 1)
+                bucket = _certainty(prior)
                 contexts = np.stack(
                     [
                         surroundings[asked] + self._salts[code % 32] + code.astype(np.uint64),
@@ -165,12 +165,15 @@ class Foresight:
         if len(left):
             frequencies = normalize(weights[left], _FREQUENCY_BITS)
             codes[left] = coder.choices(frequencies, None if truth is None else truth[left].astype(np.int32))
-        # Where two pixels share a slot the later one stays: unique() returns first occurrences, and this is reversed.
-        distinct, first = np.unique(slots[::-1], return_index=True)
-        self._successors[distinct] = codes[::-1][first]
+        write_last(self._successors, slots, codes)
         return codes
 
     def _hash(self, around: Codes, more: Integers | int) -> Hashes:
         """Of k codes of each of n pixels, uint8 [k, n], and one more integer."""
         hashes = (around.astype(np.uint64) * self._salts[: len(around), None]).sum(0)
         return scramble(hashes + np.asarray(more).astype(np.uint64))
+
+
+def _certainty(logits: Integers) -> Integers:
+    """Log-odds in `_BUCKETS` steps."""
+    return np.clip(logits // _STEP + _BUCKETS // 2, 0, _BUCKETS - 1)

@@ -1,5 +1,7 @@
 """Context hashes: small integers to table slots."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,13 @@ def scramble(values: Hashes) -> Hashes:
     mixed *= _SPREAD
     mixed ^= mixed >> np.uint64(29)
     return mixed
+
+
+def write_last(table: NDArray[Any], slots: NDArray[np.int64], values: NDArray[Any]) -> None:
+    """table[slots] = values, where of those that share a slot the last one stays, whatever order numpy writes in."""
+    # unique() returns first occurrences, and these are reversed.
+    distinct, first = np.unique(slots[::-1], return_index=True)
+    table[distinct] = values[::-1][first]
 
 
 def salts(n: int) -> Hashes:

@@ -5,7 +5,6 @@ uint32 (little-endian) size of a zstd frame and that frame. Then the range coder
 byte of 254 or 253 means that the rest is a payload of `none` or `adaptive`: the model does not know this footage.
 """
 
-import struct
 from typing import Any, Self
 
 import numpy as np
@@ -25,12 +24,11 @@ from pacodec.predictors.network import Geometry, IntegerNetwork
 from pacodec.predictors.nominal import NominalModel
 from pacodec.predictors.none import NonePredictor
 from pacodec.predictors.past import Codes
-from pacodec.predictors.squeezed import BoundedReader, compress
+from pacodec.predictors.squeezed import BoundedReader, pack_first, unpack_first
 from pacodec.weights import ModelFile
 
 PREDICTIVE = "predictive"
 """Of the models that hold a palette and a network to predict its codes."""
-_SIZE = struct.Struct("<I")
 _NO_SCREEN = 255
 _OTHERS: dict[int, Predictor] = {254: NonePredictor(), 253: AdaptivePredictor()}
 """By first byte: what codes a GOP that the model does not know."""
@@ -133,8 +131,7 @@ class _Encoder:
                 screen = self._predictor.nearest_screen(grid[0], self._choice)
                 self._head = bytes([screen])
                 if screen == _NO_SCREEN:
-                    frame = compress(grid.tobytes())
-                    self._head += _SIZE.pack(len(frame)) + frame
+                    self._head += pack_first(grid)
                     self._model = _Model(self._predictor, self._spec, grid)
                     continue
                 self._model = _Model(self._predictor, self._spec, self._predictor.start(self._spec, screen))
@@ -162,7 +159,7 @@ class _Decoder:
             if self._coder is None:
                 screen = self._begin()
                 start, self._coder = self._start(screen)
-                self._model = _Model(self._predictor, self._spec, start)
+                self._model = _Model(self._predictor, spec, start)
                 if screen == _NO_SCREEN:
                     grid[...] = start
                     continue
@@ -188,13 +185,5 @@ class _Decoder:
         spec = self._spec
         if screen != _NO_SCREEN:
             return self._predictor.start(spec, screen), RangeDecoder(self._payload[1:])
-        if len(self._payload) < 1 + _SIZE.size:
-            raise CorruptFileError("the payload of learned codes is shorter than its first fields")
-        (size,) = _SIZE.unpack_from(self._payload, 1)
-        rest = self._payload[1 + _SIZE.size :]
-        if size > len(rest):
-            raise CorruptFileError(f"the payload of learned codes declares a first grid of {size} bytes, has fewer")
-        reader = BoundedReader(rest[:size])
-        codes = np.frombuffer(reader.read(spec.size), np.uint8)
-        reader.finish()
-        return codes.reshape(spec.channels, spec.height, spec.width), RangeDecoder(rest[size:])
+        first, words = unpack_first(self._payload[1:], spec, LearnedPredictor.name)
+        return first, RangeDecoder(words)

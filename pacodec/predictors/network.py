@@ -30,11 +30,11 @@ MAX_INPUTS = 8192
 MAX_HISTORY = 8
 MAX_HOLD = 256
 
-_EXACT = 1 << 24
+EXACT = 1 << 24
 """Integers up to here are exact in float32."""
 _MAX_SHIFT = 30
-_MAX_ACTIVATION = 255
-_MAX_EMBEDDED = 128
+MAX_ACTIVATION = 255
+MAX_EMBEDDED = 128
 
 Reals = NDArray[np.float32]
 """Integers held in float32."""
@@ -109,7 +109,7 @@ class IntegerLayer:
         if shift.min(initial=0) < 0 or shift.max(initial=0) > _MAX_SHIFT:
             raise CorruptFileError(f"the model's {name}.shift is not in 0..{_MAX_SHIFT}")
         bias = bias.reshape(biases, rows)
-        if int((np.abs(weight).sum(1) * most + np.abs(bias).max(0)).max(initial=0)) >= _EXACT:
+        if largest_sum(weight, bias, most) >= EXACT:
             raise CorruptFileError(f"the model's layer {name} can leave the integers that are exact in float32")
         self._weight = np.ascontiguousarray(weight.T.astype(np.float32))
         self._bias = bias.astype(np.float32)
@@ -134,12 +134,12 @@ class IntegerNetwork:
         """`arrays`: a model file's. CorruptFileError where they do not make a network that is exact."""
         self.geometry = g = geometry
         self.embedding = _array(arrays, "embedding", np.int8, (EMBEDDED, g.embedding))
-        self._first = IntegerLayer(arrays, "first", (g.hidden, g.inputs), PASSES, _MAX_EMBEDDED)
+        self._first = IntegerLayer(arrays, "first", (g.hidden, g.inputs), PASSES, MAX_EMBEDDED)
         self._hidden = [
-            IntegerLayer(arrays, f"hidden{k + 1}", (g.hidden, g.hidden), 1, _MAX_ACTIVATION) for k in range(g.layers)
+            IntegerLayer(arrays, f"hidden{k + 1}", (g.hidden, g.hidden), 1, MAX_ACTIVATION) for k in range(g.layers)
         ]
-        self._gate = IntegerLayer(arrays, "gate", (1, g.hidden), 1, _MAX_ACTIVATION)
-        self._codes = IntegerLayer(arrays, "codes", (CODES, g.hidden), 1, _MAX_ACTIVATION)
+        self._gate = IntegerLayer(arrays, "gate", (1, g.hidden), 1, MAX_ACTIVATION)
+        self._codes = IntegerLayer(arrays, "codes", (CODES, g.hidden), 1, MAX_ACTIVATION)
 
     def products(self, inputs: Reals, start: int) -> Reals:
         """What some of the inputs, those from `start` on, float32 [n, some], add to the first layer of n pixels."""
@@ -161,9 +161,14 @@ class IntegerNetwork:
         return self._codes.finish(self._codes.products(hidden)).astype(np.int64)
 
 
+def largest_sum(weight: Integers, bias: Integers, most: int) -> int:
+    """What a partial sum of a layer can reach: weight [rows, columns], bias [sets, rows], inputs of at most `most`."""
+    return int((np.abs(weight).sum(1) * most + np.abs(bias).max(0)).max(initial=0))
+
+
 def _activate(y: Reals) -> Reals:
     np.maximum(y, 0, out=y)
-    return np.minimum(y, _MAX_ACTIVATION, out=y)
+    return np.minimum(y, MAX_ACTIVATION, out=y)
 
 
 def _array(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pacodec.entropy import Bits, Integers, SymbolCoder
 from pacodec.grids import GridSpec
 from pacodec.predictors.block_flags import LATTICES, BlockFlags
-from pacodec.predictors.hashing import Hashes, salts, scramble
+from pacodec.predictors.hashing import Hashes, salts, scramble, write_last
 from pacodec.predictors.mixer import Mixer
 
 Codes = NDArray[np.uint8]
@@ -199,7 +199,7 @@ class NominalModel:
             left = np.setdiff1d(left, asked[hit], assume_unique=True)
         if len(left):
             codes[left] = self._spell(coder, lattice, features[:, left], None if truth is None else truth[left])
-        self._remember(slots, codes)
+        write_last(self._successors, slots.ravel(), np.tile(codes, len(slots)))
         return codes
 
     def _spell(self, coder: SymbolCoder, lattice: int, features: _Features, truth: Codes | None) -> Codes:
@@ -212,12 +212,6 @@ class NominalModel:
             bit = None if truth is None else (truth >> (7 - depth) & 1).astype(np.bool_)
             node = 2 * node + self._spelled.code(coder, hashes, chosen, bit)
         return (node & 255).astype(np.uint8)
-
-    def _remember(self, slots: Integers, codes: Codes) -> None:
-        flat, follower = slots.ravel()[::-1], np.tile(codes, len(slots))[::-1]
-        # Where two pixels share a slot the later one stays: unique() returns first occurrences, and this is reversed.
-        distinct, first = np.unique(flat, return_index=True)
-        self._successors[distinct] = follower[first]
 
 
 def _multipliers(contexts: tuple[tuple[int, ...], ...]) -> _Features:

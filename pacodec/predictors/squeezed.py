@@ -1,10 +1,16 @@
 """Bytes through zstd, with every size held to what the reader expects."""
 
+import struct
+
+import numpy as np
 import zstandard
+from numpy.typing import NDArray
 
 from pacodec.errors import CorruptFileError
+from pacodec.grids import GridSpec
 
 LEVEL = 19
+_SIZE = struct.Struct("<I")
 WINDOW_BITS = 23
 """8 MiB: some hundred grids back, and all the memory that a hostile frame can make the decoder take."""
 
@@ -19,6 +25,29 @@ def compress(data: bytes) -> bytes:
     """One zstd frame of `data`, without its size or a checksum: both are known elsewhere."""
     compressor = stream_compressor()
     return compressor.compress(data) + compressor.flush()
+
+
+def pack_first(grid: NDArray[np.uint8]) -> bytes:
+    """A GOP's first grid, uint8 [C, h, w], as a payload holds it: uint32 (little-endian) size of a frame, the frame."""
+    frame = compress(grid.tobytes())
+    return _SIZE.pack(len(frame)) + frame
+
+
+def unpack_first(payload: bytes, spec: GridSpec, name: str) -> tuple[NDArray[np.uint8], bytes]:
+    """The grid that a payload of predictor `name` begins with, uint8 [C, h, w], and what follows it.
+
+    CorruptFileError where there is none.
+    """
+    if len(payload) < _SIZE.size:
+        raise CorruptFileError(f"the payload of {name} codes is shorter than its first field")
+    (size,) = _SIZE.unpack_from(payload)
+    rest = payload[_SIZE.size :]
+    if size > len(rest):
+        raise CorruptFileError(f"the payload of {name} codes declares a first grid of {size} bytes, has fewer")
+    reader = BoundedReader(rest[:size])
+    codes = np.frombuffer(reader.read(spec.size), np.uint8)
+    reader.finish()
+    return codes.reshape(spec.channels, spec.height, spec.width), rest[size:]
 
 
 class BoundedReader:
