@@ -10,12 +10,12 @@ from pacodec import models
 from pacodec.coders import PaletteCoder, PictureCoder, latent_coder, model_colours, model_palette
 from pacodec.errors import CorruptFileError, LimitError, ModelError, QualityError, UnsupportedError, UsageError
 from pacodec.familiar import familiar
-from pacodec.gops import Thrift
 from pacodec.media import Image
 from pacodec.metrics import psnr
 from pacodec.naming import naming
 from pacodec.predictors.learned import PREDICTIVE
 from pacodec.quantizers import QUANTIZERS
+from pacodec.thrift import CLEAN_THRIFTS, Thrift, noisy_thrifts
 from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform, learn_palette
 from pacodec.transforms.shades import ShadesTransform, frequent_colours, occurring_palette, without
 from pacodec.weights import ModelFile
@@ -34,13 +34,9 @@ UNUSUAL_MARGIN = 3.0
 COLOURS = {1: 16, 2: 32, 3: 64, 4: MAX_COLOURS, 5: MAX_COLOURS}
 CORRECTION_STEPS = {5: 5}
 """Quality 5 corrects every channel to within 2 levels."""
-THRIFT = {1: Thrift(40_000, 8), 2: Thrift(10_000, 8), 3: Thrift(10_000, 16)}
-"""Of a predictive model's lower qualities. The palette is the same for all."""
 UNFAMILIAR = (
     "no model here knows such footage, and one that does makes it smaller: pacodec train CLIP... -o MINE.pacmodel"
 )
-NOISY_WEIGHTS, NOISY_DEVIATION = {1: 2.0, 2: 1.0, 3: 0.3, 4: 0.1}, 1.0
-"""The same for a model of noisy footage; the weights in squares of the levels that it holds for noise."""
 LEVELS = {1: 16, 2: 32, 3: 64, 4: 256, 5: 256}
 
 
@@ -137,14 +133,16 @@ def _predictive(sample: Sequence[Image], wishes: Wishes, model: ModelFile, reaso
     """A model's palette under its network; lower qualities choose codes by rate and distortion."""
     quality = None if wishes.lossless else wishes.quality or DEFAULT_QUALITY
     colours = model_palette(model)
-    steady = model.info.hyperparameters.get("steady", 0)
-    noisy = isinstance(steady, int) and 0 < steady <= 255
-    thrift = {q: Thrift(w * steady**2, NOISY_DEVIATION) for q, w in NOISY_WEIGHTS.items()} if noisy else THRIFT
+    noise = model.info.hyperparameters.get("noise", 0)
+    noisy = isinstance(noise, int) and 0 < noise <= 255
+    thrifts = noisy_thrifts(noise) if noisy else CLEAN_THRIFTS
     ladder = [
-        replace(_palette(sample, q, reason, colours, model, exact=not (noisy and q in thrift)), thrift=thrift.get(q))
+        replace(_palette(sample, q, reason, colours, model, exact=not noisy), thrift=thrifts.get(q))
         for q in QUALITIES
         if quality is not None and q >= quality
     ]
+    if noisy and ladder:  # what corrects every pixel is no step of noisy footage, but may be what a floor asks for
+        ladder.append(_palette(sample, QUALITIES[-1], reason, colours, model))
     return [replace(choice, model=model) for choice in (*ladder, *_lossless(sample, reason, colours, model))]
 
 
@@ -213,7 +211,7 @@ def _palette(
     colours = full if most == MAX_COLOURS else learn_palette(sample, most)
     height, width = sample[0].shape[:2]
     room = most - len(colours) if exact else 0
-    return Choice(PaletteCoder(PaletteTransform(colours, step, room), height, width, model), reason)
+    return Choice(PaletteCoder(PaletteTransform(colours, step if exact else 0, room), height, width, model), reason)
 
 
 def _latent(model: ModelFile, sample: Sequence[Image], wishes: Wishes) -> PictureCoder:

@@ -11,7 +11,8 @@ from pacodec.errors import CorruptFileError, UnsupportedError
 from pacodec.grids import Grids, GridSpec
 from pacodec.quantizers import QUANTIZERS, Parameters, Quantizer
 from pacodec.transforms.base import LatentTransform, Pictures
-from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform
+from pacodec.transforms.names import AUTOENCODERS
+from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform, colour_errors
 from pacodec.transforms.shades import ShadesTransform
 from pacodec.weights import ModelFile
 
@@ -64,10 +65,11 @@ class PictureCoder(Protocol):
         """Codes to uint8 [n, H, W, 3], given a GOP's own parameters."""
 
 
-_COLOUR_TRANSFORMS: Mapping[str, type[PaletteTransform] | type[ShadesTransform]] = {
+COLOUR_TRANSFORMS: Mapping[str, type[PaletteTransform] | type[ShadesTransform]] = {
     PaletteTransform.name: PaletteTransform,
     ShadesTransform.name: ShadesTransform,
 }
+"""Those whose codes name colours, and that need no network."""
 
 
 class PaletteCoder:
@@ -116,11 +118,7 @@ class PaletteCoder:
 
         How many were added when this is asked, in another thread, is a matter of chance.
         """
-        colours = self._colours.astype(np.float64)
-        errors = np.full((MAX_COLOURS, MAX_COLOURS), np.inf)
-        np.fill_diagonal(errors, 0)
-        errors[: len(colours), : len(colours)] = np.square(colours[:, None] - colours).sum(2)
-        return errors
+        return colour_errors(self._colours)
 
     def decode(self, codes: Grids, transform: Parameters, quantizer: Parameters) -> Pictures:
         """By the GOP's own palette where it has one."""
@@ -187,12 +185,15 @@ def coder_for(header: Header, model: ModelFile | None, device: str = "auto") -> 
     Raises UnsupportedError for an unknown transform or quantizer, CorruptFileError where the parts do not fit together.
     """
     height, width = header.video.height, header.video.width
+    known = (*COLOUR_TRANSFORMS, *AUTOENCODERS)
+    if header.transform.name not in known:
+        raise UnsupportedError(f"unknown transform {header.transform.name!r}; known are {', '.join(known)}")
     coder: PictureCoder
-    if header.transform.name in _COLOUR_TRANSFORMS:
+    if header.transform.name in COLOUR_TRANSFORMS:
         parameters = header.transform.params
         if model is not None:
             parameters = {**model_colours(model), **parameters}
-        coder = PaletteCoder(_COLOUR_TRANSFORMS[header.transform.name].from_parameters(parameters), height, width)
+        coder = PaletteCoder(COLOUR_TRANSFORMS[header.transform.name].from_parameters(parameters), height, width)
     else:
         if model is None:
             raise CorruptFileError(f"the transform {header.transform.name} needs a model and the header names none")

@@ -17,27 +17,40 @@ from typing import Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from pacodec import limits
 from pacodec.ahead import in_order
 from pacodec.blas import one_thread
 from pacodec.coders import PictureCoder, coder_for
 from pacodec.container import Gop, Header, Reader
-from pacodec.errors import CorruptFileError, UsageError
-from pacodec.gops import PULL, GopCursor, decode_gop
+from pacodec.errors import CorruptFileError, LimitError, UsageError
+from pacodec.gops import GopCursor, decode_gop, pull_frames
 from pacodec.grids import Grids
 from pacodec.media import Image
 from pacodec.metadata import Metadata
 from pacodec.naming import naming
 from pacodec.predictors.base import Predictor
+from pacodec.predictors.crew import Crew
 from pacodec.resolve import model_of, predictor_of
 from pacodec.transforms.base import Pictures
 
-AHEAD_BYTES = 32 << 20
+AHEAD_BYTES = 16 << 20
 """Codes that wait, decoded, for the pictures to be made, a GOP."""
+
+Damage = CorruptFileError | LimitError
+"""What makes a GOP useless and leaves the others alone."""
 
 
 def exact_seconds(seconds: float) -> Fraction:
     """What was meant: 0.12 is 3/25, while the float is a little less and would fall into the frame before."""
     return Fraction(seconds).limit_denominator(10**6)
+
+
+def working_memory(header: Header, predictor: Predictor, pictures: int = 1) -> int:
+    """Bytes that decoding a GOP takes, about, while so many pictures are made of it; LimitError where too many."""
+    video = header.video
+    need = predictor.memory(header.grid) + 9 * pictures * video.width * video.height
+    limits.check_memory(f"decoding pictures of {video.width}x{video.height}", need)
+    return need
 
 
 class GopPictures:
@@ -49,21 +62,37 @@ class GopPictures:
         coder: PictureCoder,
         predictor: Predictor,
         jobs: int = 1,
-        on_damage: Callable[[Gop, CorruptFileError], None] | None = None,
+        on_damage: Callable[[Gop, Damage], None] | None = None,
     ) -> None:
-        """With `on_damage`, a GOP whose codes are wrong is reported to it, in whatever thread, and left out."""
-        self.header, self.coder, self.jobs, self.on_damage = header, coder, jobs, on_damage
-        self.predictor = predictor
+        """With `on_damage`, a GOP whose codes are wrong is reported to it, in whatever thread, and left out.
+
+        So is the rest of one whose pictures cannot be made.
+        """
+        self.header, self.coder, self.on_damage = header, coder, on_damage
+        picture = 3 * header.video.width * header.video.height
+        self.step = pull_frames(max(header.grid.size, picture))
+        need = working_memory(header, predictor, self.step)
+        self.jobs = limits.affordable(jobs, need + AHEAD_BYTES)
+        self.crew = Crew(predictor, self.jobs)
 
     def run(self, gops: Iterator[Gop]) -> Iterator[tuple[Gop, int, Pictures]]:
         """(GOP, frame within it, pictures uint8 [n, H, W, 3]) for all frames of the GOPs in order.
 
-        The codes are decoded ahead in `jobs` threads and the pictures made in as many; CorruptFileError comes where a
-        GOP's codes are wrong.
+        The codes are decoded ahead in `jobs` threads and the pictures made in as many; CorruptFileError or LimitError
+        comes where a GOP's codes are wrong.
         """
         last: NDArray[np.uint8] = np.empty(0, np.uint8)
-        with one_thread():
+        spoiled: Gop | None = None
+        with one_thread(), self.crew:
             for gop, first, repeats, pictures in self._pictures(gops):
+                if gop is spoiled:
+                    continue
+                if isinstance(pictures, Damage):
+                    if self.on_damage is None:
+                        raise pictures
+                    self.on_damage(gop, pictures)
+                    spoiled = gop
+                    continue
                 made = last[:0] if pictures is None else pictures
                 lookup = np.cumsum(~repeats) - 1
                 if lookup[0] < 0:  # the batch begins with repeats of the last one's final picture
@@ -71,16 +100,19 @@ class GopPictures:
                 yield gop, first, made if len(made) == len(lookup) else made[lookup]
                 last = made[-1:]
 
-    def _pictures(self, gops: Iterator[Gop]) -> Iterator[tuple[Gop, int, NDArray[np.bool_], Pictures | None]]:
-        """(GOP, first frame, repeat flags, pictures of the frames that are no repeats, if any) in order."""
+    def _pictures(self, gops: Iterator[Gop]) -> Iterator[tuple[Gop, int, NDArray[np.bool_], Pictures | Damage | None]]:
+        """(GOP, first frame, repeat flags, pictures of the frames that are no repeats, if any) in order.
+
+        In place of pictures that cannot be made stands the reason.
+        """
         tasks = (partial(self._codes, gop) for gop in gops)
-        depth = max(2, AHEAD_BYTES // (PULL * self.header.grid.size))
+        depth = max(2, AHEAD_BYTES // (self.step * self.header.grid.size))
         coded = in_order(tasks, self.jobs, depth)
         if self.jobs == 1:
             for gop, first, repeats, codes in coded:
                 yield gop, first, repeats, self._decode(gop, codes)
             return
-        made: deque[tuple[Gop, int, NDArray[np.bool_], Future[Pictures | None]]] = deque()
+        made: deque[tuple[Gop, int, NDArray[np.bool_], Future[Pictures | Damage | None]]] = deque()
         with ThreadPoolExecutor(self.jobs) as pool:
             for gop, first, repeats, codes in coded:
                 made.append((gop, first, repeats, pool.submit(self._decode, gop, codes)))
@@ -89,8 +121,11 @@ class GopPictures:
             while made:
                 yield _finished(made.popleft())
 
-    def _decode(self, gop: Gop, codes: Grids) -> Pictures | None:
-        return self.coder.decode(codes, gop.transform, gop.quantizer) if len(codes) else None
+    def _decode(self, gop: Gop, codes: Grids) -> Pictures | Damage | None:
+        try:
+            return self.coder.decode(codes, gop.transform, gop.quantizer) if len(codes) else None
+        except (CorruptFileError, LimitError) as error:
+            return error
 
     def _codes(self, gop: Gop) -> Iterator[tuple[Gop, int, NDArray[np.bool_], Grids]]:
         """(GOP, first frame, repeat flags, codes of the frames that are no repeats), each frame once."""
@@ -100,25 +135,33 @@ class GopPictures:
             begin, done = coded[done], done + len(codes)
             end = coded[done] if done < len(coded) else gop.frames
             # A long still is given out in pieces, or its pictures would fill the memory.
-            for first in range(begin, end, 4 * PULL):
-                repeats = gop.repeats[first : min(first + 4 * PULL, end)]
+            for first in range(begin, end, 4 * self.step):
+                repeats = gop.repeats[first : min(first + 4 * self.step, end)]
                 taken = int(np.count_nonzero(~gop.repeats[begin:first]))
                 yield gop, first, repeats, codes[taken : taken + int(np.count_nonzero(~repeats))]
 
     def _decoded(self, gop: Gop) -> Iterator[Grids]:
-        batches = decode_gop(gop, self.header.grid, self.predictor)
+        batches = decode_gop(gop, self.header.grid, self.crew, self.step)
         if self.on_damage is None:
             yield from batches
             return
         try:
-            yield from list(batches)  # all or nothing: the checksum comes last
-        except CorruptFileError as error:
+            # All or nothing, and the checksum comes last: what is too much to be held until then is decoded twice.
+            if gop.coded_frames * self.header.grid.size <= AHEAD_BYTES:
+                batches = iter(list(batches))
+            else:
+                for _ in batches:
+                    pass
+                batches = decode_gop(gop, self.header.grid, self.crew, self.step)
+        except (CorruptFileError, LimitError) as error:
             self.on_damage(gop, error)
+            return
+        yield from batches
 
 
 def _finished(
-    item: "tuple[Gop, int, NDArray[np.bool_], Future[Pictures | None]]",
-) -> tuple[Gop, int, NDArray[np.bool_], Pictures | None]:
+    item: "tuple[Gop, int, NDArray[np.bool_], Future[Pictures | Damage | None]]",
+) -> tuple[Gop, int, NDArray[np.bool_], Pictures | Damage | None]:
     gop, first, repeats, future = item
     return gop, first, repeats, future.result()
 
@@ -126,8 +169,12 @@ def _finished(
 class Decoder(Sequence[Image]):
     """Random access to an open .pac file: `len`, `[i]` (negative too), slices, ranges, `codes(i)`, `metadata`.
 
-    A picture is uint8 [H, W, 3] RGB. Of a damaged file the frames of its intact GOPs are there, numbered without gaps;
-    `damage` lists what is not. Works in a `with` statement, from several threads, and after a fork.
+    A picture is uint8 [H, W, 3] RGB. Works in a `with` statement, from several threads, and after a fork.
+
+    Of a damaged file the frames of its intact GOPs are there, numbered without gaps; `damage` lists what is not. A good
+    index hides damage to a GOP until a frame of it is asked for, which then is an error. So are all frames of a GOP
+    once its codes turned out not to match their checksum: running through it always finds that, a picture out of its
+    middle comes before they can be compared.
 
     Raises FileAccessError, CorruptFileError, UnsupportedError, ModelError (the first picture asked for needs the model)
     or LimitError.
@@ -196,7 +243,9 @@ class Decoder(Sequence[Image]):
 
     def times(self) -> NDArray[np.float64]:
         """When each frame is shown, in seconds [len]."""
-        return self._ticks().astype(np.float64) * float(self._reader.header.video.time_base)
+        ticks = [self._reader.gop(number).pts[:-1] for number in range(len(self._reader.gops))]
+        shown = np.concatenate([np.empty(0, np.int64), *ticks])
+        return shown.astype(np.float64) * float(self._reader.header.video.time_base)
 
     def batches(self, start: int = 0, stop: int | None = None) -> Iterator[Pictures]:
         """Frames start to stop in order, uint8 [n, H, W, 3] at a time: the fast way through many frames.
@@ -225,9 +274,8 @@ class Decoder(Sequence[Image]):
         begin, until = exact_seconds(start) / base, exact_seconds(end) / base
         if start == end or not entries or begin >= entries[-1].end:
             return
-        ticks = self._ticks()
-        first = max(0, int(np.searchsorted(ticks, math.floor(begin), side="right")) - 1)
-        for batch in self.batches(first, int(np.searchsorted(ticks, math.ceil(until), side="left"))):
+        first = max(0, self._frames_before(math.floor(begin) + 1) - 1)
+        for batch in self.batches(first, self._frames_before(math.ceil(until))):
             yield from batch
 
     @property
@@ -243,13 +291,18 @@ class Decoder(Sequence[Image]):
     def predictor(self) -> Predictor:
         """What turns bytes into codes, made when first needed."""
         if self._predictor is None:
-            self._predictor = predictor_of(self._reader.header, self._reader.model_bytes(), self._model)
+            header = self._reader.header
+            predictor = predictor_of(header, self._reader.model_bytes(), self._model)
+            working_memory(header, predictor)
+            self._predictor = predictor
         return self._predictor
 
-    def _ticks(self) -> NDArray[np.int64]:
-        """When each frame is shown, in the header's time base."""
-        ticks = [self._reader.gop(number).pts[:-1] for number in range(len(self._reader.gops))]
-        return np.concatenate(ticks or [np.empty(0, np.int64)])
+    def _frames_before(self, tick: int) -> int:
+        """How many frames begin to be shown before a time in the header's time base."""
+        number = bisect.bisect_left(self._reader.gops, tick, key=lambda entry: entry.start) - 1
+        if number < 0:
+            return 0
+        return self._starts[number] + int(np.searchsorted(self._reader.gop(number).pts[:-1], tick))
 
     def _locate(self, index: int) -> tuple[int, int]:
         """GOP and frame within it."""

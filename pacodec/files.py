@@ -50,15 +50,30 @@ def replacing(target: str) -> Iterator[Path]:
         raise FileAccessError(f"{target}: {error.strerror}") from error
     part = Path(name)
     try:
-        yield part
-        part.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
-        part.replace(path)
+        with failing(target, part):
+            yield part
+            put_in_place(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def put_in_place(part: Path, path: Path) -> None:
+    """Make a complete file take the place of `path`, with the permissions of the one that is there; OSError."""
+    part.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
+    with part.open("rb") as file:
+        os.fsync(file.fileno())  # or the name might survive a power cut and the bytes not
+    part.replace(path)
+
+
+@contextmanager
+def failing(target: str, part: Path | None = None) -> Iterator[None]:
+    """Name the target in what goes wrong with writing it; `part` is the file that is written for it."""
+    try:
+        yield
     except OSError as error:
         raise FileAccessError(f"{target}: {error.strerror or error}") from error
     except FileAccessError as error:
         raise _about(target, str(error).removeprefix(f"{part}: "), error) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Every bound that untrusted input is held to. A declared size is checked here before memory is taken for it."""
 
-from pacodec.errors import LimitError
+import os
+
+from pacodec.errors import LimitError, UsageError
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -18,7 +20,7 @@ MAX_HEADER_BYTES = 1 * MIB
 """The msgpack header of a .pac file."""
 MAX_GOP_BYTES = 1 * GIB
 """The payload of one GOP chunk."""
-MAX_AUDIO_BYTES = 64 * MIB
+MAX_AUDIO_BYTES = 16 * MIB
 """The payload of one chunk of audio packets."""
 MAX_INDEX_BYTES = 256 * MIB
 """The payload of the index chunk."""
@@ -26,10 +28,42 @@ MAX_MODEL_BYTES = 1 * GIB
 """A model file, or the model that a .pac carries."""
 MAX_MODEL_HEADER_BYTES = 1 * MIB
 """The safetensors header of a model file."""
-MAX_SCREENS_BYTES = 256 * MIB
+MAX_SCREENS_BYTES = 64 * MIB
 """The screens that a predictive model knows, as codes."""
+MAX_PAST_BYTES = 1 * GIB
+"""What a predictive model looks at, as embedded codes: six planes of 8 bytes a pixel at 3840x2160 are 380 MiB."""
 MAX_AUDIO_STREAMS = 32
 """Audio tracks carried beside the video."""
+
+MAX_MEMORY = 272 * MIB
+"""What decoding one GOP may take, as far as declared sizes decide it; a few bytes can declare the largest picture."""
+MEMORY_VARIABLE = "PACODEC_MEMORY"
+"""Environment variable that sets another bound in its place, in MiB, for those who trust their files."""
+
+
+def memory() -> int:
+    """Bytes that decoding one GOP may take: `MAX_MEMORY`, or what the environment says instead (else UsageError)."""
+    text = os.environ.get(MEMORY_VARIABLE, "")
+    if text and not (text.isascii() and text.isdigit()):
+        raise UsageError(f"{MEMORY_VARIABLE} is {text!r}, not a number of MiB")
+    return int(text) * MIB if text else MAX_MEMORY
+
+
+def check_memory(what: str, need: int) -> None:
+    """Raise LimitError where what is about to be done takes more than `memory()`."""
+    if need > memory():
+        raise LimitError(
+            f"{what} takes {-(-need // MIB)} MiB of memory, allowed are {memory() // MIB}; "
+            f"set {MEMORY_VARIABLE} to allow more"
+        )
+
+
+def affordable(jobs: int, need: int) -> int:
+    """How many of `jobs` GOPs may be decoded at once where each takes `need` bytes, at least 1.
+
+    Each has half of `memory()`, so that only large pictures cost threads.
+    """
+    return max(1, min(jobs, memory() // 2 * max(jobs, 2) // max(need, 1)))
 
 
 def check(name: str, value: int, most: int, *, least: int = 0) -> int:

@@ -1,12 +1,12 @@
 """Frames to GOPs, GOPs to chunks: the pipeline of threads between a video and a .pac file, in bounded memory."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from time import monotonic
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,18 @@ from pacodec.ahead import Channel, Stopped
 from pacodec.blas import one_thread
 from pacodec.choose import Choice
 from pacodec.container import Component, Gop, Header, Writer
+from pacodec.errors import LimitError, UsageError
 from pacodec.gops import CodedGop, LatentBatch, encode_gop
-from pacodec.media import AudioPacket, Frame, Image
+from pacodec.media import AudioPacket, Frame
 from pacodec.metadata import WRITER
+from pacodec.open_gop import OpenGop
 from pacodec.predictors import get_predictor
 from pacodec.predictors.adaptive import AdaptivePredictor
-from pacodec.predictors.base import Predictor
+from pacodec.predictors.base import Predictor, check_grid
+from pacodec.predictors.crew import Crew
 from pacodec.predictors.learned import PREDICTIVE, LearnedPredictor
-from pacodec.quantizers import Parameters
+from pacodec.predictors.none import NonePredictor
+from pacodec.thrift import Thrift, candidates
 from pacodec.transforms.base import Pictures
 from pacodec.video.reader import VideoReader
 
@@ -80,16 +84,31 @@ class Coding:
     jobs: int
     progress: Callable[[int, int | None], None]
     min_psnr: float | None
+    effort: int
+
+
+class Journal(Protocol):
+    """Keeps account of the GOPs of a file that may be gone on with later."""
+
+    @property
+    def done(self) -> Sequence[Sequence[float]]:
+        """PSNR of the measured frames of each GOP that an earlier run completed."""
+
+    def record(self, end: int, psnr: Sequence[float]) -> None:
+        """The file is complete up to `end` by one more GOP."""
 
 
 class Pipeline:
     """The state of one run: a GOP being filled, GOPs in the works, audio that waits for them."""
 
-    def __init__(self, reader: VideoReader, choice: Choice, coding: Coding, file: BinaryIO) -> None:
+    def __init__(
+        self, reader: VideoReader, choice: Choice, coding: Coding, file: BinaryIO, journal: Journal | None = None
+    ) -> None:
+        """With a `journal`, `file` goes on where that says: the GOPs that are done are read again, but not coded."""
         self.reader, self.choice, self.coding = reader, choice, coding
         self.format = reader.format if coding.audio else replace(reader.format, audio=())
         coder = choice.coder
-        self.predictor = predictor_for(choice, coding.predictor)
+        self.predictor, self.substitute = predictor_for(choice, coding.predictor)
         header = Header(
             writer=WRITER,
             video=self.format,
@@ -100,7 +119,10 @@ class Pipeline:
             model=coder.model,
         )
         embedded = choice.model.data if coding.embed_model and choice.model else None
-        self.writer = Writer(file, header, embedded)
+        self.journal, self.name = journal, getattr(file, "name", "the file")
+        self.replayed = deque(journal.done if journal else ())
+        self.writer = (Writer.resume if self.replayed else Writer)(file, header, embedded)
+        self.replayed_entries = deque(self.writer.gops)
         self.batch = max(1, BATCH_PIXELS // (self.format.width * self.format.height))
         values = coder.spec.size * (1 if coder.streams else 4)
         self.waiting = max(2, WAITING_BYTES // (values * self.batch))
@@ -109,7 +131,9 @@ class Pipeline:
         self.gop_frames = limits.MAX_GOP_FRAMES if coder.streams else max(1, COLLECTED_BYTES // values)
         self.psnr_every = 1 if coding.min_psnr is not None else max(1, round(self.format.frame_rate or 25))
         self.networks = ThreadPoolExecutor(coding.jobs)
-        self.running: deque[_OpenGop] = deque()
+        self.crew = Crew(self.predictor, coding.jobs)
+        self.thrifts = candidates(choice.thrift, coding.effort)
+        self.running: deque[OpenGop] = deque()
         self.audio: list[AudioPacket] = []
         self.psnr: list[float] = []
         self.repeats = self.done = 0
@@ -117,7 +141,7 @@ class Pipeline:
     def run(self, events: Iterator[Frame | AudioPacket]) -> EncodeReport:
         """Encode what comes and finish the file."""
         began = monotonic()
-        with one_thread(), self.networks, ThreadPoolExecutor(self.coding.jobs) as pool:
+        with one_thread(), self.crew, self.networks, ThreadPoolExecutor(self.coding.jobs) as pool:
             try:
                 end = self._read(events, pool)
                 while self.running:
@@ -125,7 +149,8 @@ class Pipeline:
             except BaseException:
                 self.networks.shutdown(wait=False, cancel_futures=True)
                 for gop in self.running:
-                    gop.channel.stop()
+                    if gop.channel is not None:
+                        gop.channel.stop()
                 raise
         self.writer.add_audio(self.audio)
         self.writer.close(self.reader.source_bytes)
@@ -133,7 +158,7 @@ class Pipeline:
 
     def _read(self, events: Iterator[Frame | AudioPacket], pool: ThreadPoolExecutor) -> float:
         """Take everything from the source; the duration in seconds."""
-        gop: _OpenGop | None = None
+        gop: OpenGop | None = None
         start = end = 0
         for event in events:
             if isinstance(event, AudioPacket):
@@ -155,20 +180,27 @@ class Pipeline:
             self._close(gop, end)
         return float((end - start) * self.format.time_base)
 
-    def _open(self, pool: ThreadPoolExecutor) -> "_OpenGop":
+    def _open(self, pool: ThreadPoolExecutor) -> OpenGop:
+        if self.replayed:
+            return OpenGop(self.done, self.psnr_every, None, self.predictor.looks_back)
         while len(self.running) > self.coding.jobs:
             self._finish_oldest()
         channel: Channel[LatentBatch] = Channel(self.waiting)
-        gop = _OpenGop(self.done, self.psnr_every, channel)
+        gop = OpenGop(self.done, self.psnr_every, channel, self.predictor.looks_back)
         self.running.append(gop)  # before it has a worker: an interruption in between must still stop that one
-        gop.future = pool.submit(_work, self.choice, self.predictor, channel)
+        gop.future = pool.submit(_work, self.choice, self.crew, self.thrifts, channel)
         return gop
 
-    def _analyse(self, gop: "_OpenGop") -> None:
+    def _analyse(self, gop: OpenGop) -> None:
         """Send the pending pictures to the GOP's worker, whose own error comes first when it has failed."""
         if not gop.pending:
             return
         pictures = np.stack(gop.pending)
+        if gop.channel is None:
+            if not self.choice.coder.concurrent:  # what it learns on the way, later GOPs build on
+                self.choice.coder.analyse(pictures)
+            gop.pending, gop.sampled = [], []
+            return
         sampled = np.array(gop.sampled, np.intp)
         batch = LatentBatch(self._latents(pictures), sampled, pictures[sampled])
         gop.pending, gop.sampled = [], []
@@ -186,12 +218,28 @@ class Pipeline:
         latents = coder.analyse(pictures)
         return lambda: latents
 
-    def _close(self, gop: "_OpenGop", end: int) -> None:
+    def _close(self, gop: OpenGop, end: int) -> None:
         self._analyse(gop)
         # Here and not in the worker, which may be late: the same input must give the same bytes.
         gop.transform = self.choice.coder.additions()
         gop.pts.append(end)
-        gop.channel.end()
+        # Here, too: where a packet stands must not depend on how far the reader was ahead when the GOP was coded.
+        until = end * self.format.time_base
+        bases = [track.time_base for track in self.format.audio]
+        gop.audio = [packet for packet in self.audio if packet.dts * bases[packet.stream] < until]
+        self.audio = [packet for packet in self.audio if packet.dts * bases[packet.stream] >= until]
+        if gop.channel is None:
+            self._replay(gop)
+        else:
+            gop.channel.end()
+
+    def _replay(self, gop: OpenGop) -> None:
+        """Count a GOP that the file has already, with its audio."""
+        entry = self.replayed_entries.popleft()
+        if (entry.first_frame, entry.start, entry.end) != (gop.first, gop.pts[0], gop.pts[-1]):
+            raise UsageError(f"{self.name}: its GOP of frame {gop.first} is not that of the input; remove it")
+        self.psnr += self.replayed.popleft()
+        self.repeats += sum(gop.repeats)
 
     def _finish_oldest(self) -> None:
         gop = self.running[0]
@@ -210,11 +258,9 @@ class Pipeline:
                 transform=gop.transform,
             )
         )
-        end = gop.pts[-1] * self.format.time_base
-        bases = [track.time_base for track in self.format.audio]
-        ready = [packet for packet in self.audio if packet.dts * bases[packet.stream] < end]
-        self.audio = [packet for packet in self.audio if packet.dts * bases[packet.stream] >= end]
-        self.writer.add_audio(ready)
+        self.writer.add_audio(gop.audio)
+        if self.journal is not None:
+            self.journal.record(self.writer.bytes_written, coded.psnr.tolist())
 
     def _report(self, duration: float, seconds: float) -> EncodeReport:
         coder, video = self.choice.coder, self.format
@@ -231,52 +277,42 @@ class Pipeline:
             predictor=self.predictor.name,
             model=self.choice.model.name if self.choice.model else None,
             reason=self.choice.reason,
-            gops=self.writer.gops,
+            gops=len(self.writer.gops),
             bytes=self.writer.bytes_written,
             raw_bytes=self.done * video.width * video.height * 3,
             source_bytes=self.reader.source_bytes,
             psnr=mean,
             psnr_frames=len(self.psnr),
             seconds=seconds,
-            warnings=self.reader.warnings + ([advice] if advice else []),
+            warnings=[*self.reader.warnings, *filter(None, (advice, self.substitute))],
         )
 
 
-class _OpenGop:
-    """A GOP that is being filled: its timestamps, its repeats, and the pictures not yet analysed."""
-
-    future: "Future[CodedGop]"
-
-    def __init__(self, first: int, psnr_every: int, channel: Channel[LatentBatch]) -> None:
-        self.first, self.psnr_every, self.channel = first, psnr_every, channel
-        self.pts: list[int] = []
-        self.repeats: list[bool] = []
-        self.transform: Parameters = {}
-        self.pending: list[Image] = []
-        self.sampled: list[int] = []
-        self._last: Image | None = None
-
-    def add(self, frame: Frame) -> None:
-        """Take a frame; one equal to its predecessor costs a flag and nothing else."""
-        repeat = self._last is not None and np.array_equal(frame.rgb, self._last)
-        self.repeats.append(repeat)
-        if not repeat:
-            if len(self.pts) % self.psnr_every == 0:
-                self.sampled.append(len(self.pending))
-            self.pending.append(frame.rgb)
-            self._last = frame.rgb
-        self.pts.append(frame.pts)
-
-
-def predictor_for(choice: Choice, wanted: str | None) -> Predictor:
-    """The predictor called `wanted`, or what suits the choice."""
+def predictor_for(choice: Choice, wanted: str | None) -> tuple[Predictor, str | None]:
+    """The predictor called `wanted`, or the best that readers will find the memory for; and a warning where that is
+    not the one that suits the choice.
+    """
+    if wanted is not None:
+        return get_predictor(wanted, choice.model), None
     predictive = choice.model is not None and choice.model.info.arch == PREDICTIVE
-    return get_predictor(wanted or (LearnedPredictor.name if predictive else AdaptivePredictor.name), choice.model)
+    names = (LearnedPredictor.name,) * predictive + (AdaptivePredictor.name, NonePredictor.name)
+    reason: str | None = None
+    for name in names:
+        predictor = get_predictor(name, choice.model)
+        try:
+            check_grid(predictor, choice.coder.spec)
+        except LimitError as error:
+            reason = reason or str(error)
+        else:
+            return predictor, reason and f"coded with {name}: {reason}"
+    return predictor, None  # whose encoder says what is too large
 
 
-def _work(choice: Choice, predictor: Predictor, channel: Channel[LatentBatch]) -> CodedGop:
+def _work(
+    choice: Choice, predictor: Predictor, thrifts: Sequence[Thrift | None], channel: Channel[LatentBatch]
+) -> CodedGop:
     try:
-        return encode_gop(choice.coder, predictor, iter(channel), choice.thrift)
+        return encode_gop(choice.coder, predictor, iter(channel), thrifts)
     except BaseException:
         channel.stop()  # so that whoever fills it does not wait for ever
         raise

@@ -13,9 +13,9 @@ from typing import BinaryIO
 
 from pacodec.ahead import cores
 from pacodec.coders import coder_for
-from pacodec.container import Gop, Reader, StreamReader
-from pacodec.decoder import GopPictures, exact_seconds
-from pacodec.errors import CorruptFileError, UsageError
+from pacodec.container import Extent, Gop, Loss, Reader, StreamReader, Survivors
+from pacodec.decoder import Damage, GopPictures, exact_seconds
+from pacodec.errors import CorruptFileError, LimitError, UsageError
 from pacodec.files import check_target, replacing
 from pacodec.media import AudioPacket
 from pacodec.naming import STANDARD_STREAM, naming
@@ -29,9 +29,10 @@ AUDIO_LOOKAHEAD = Fraction(1)
 
 @dataclass(frozen=True)
 class DecodeReport:
-    """What `decode` did; `damage` is what could not be decoded and was left out, a line each.
+    """What `decode` did; `seconds` do not count loading the model.
 
-    `seconds` do not count loading the model.
+    damage: everything wrong with the file, a line each. lost: the frames that are missing in the output; of a file that
+    was cut before its writer knew how many there would be, only `damage` says that the end is missing.
     """
 
     frames: int
@@ -40,6 +41,7 @@ class DecodeReport:
     bytes: int | None
     seconds: float
     damage: list[str] = field(default_factory=list)
+    lost: list[Loss] = field(default_factory=list)
 
 
 def decode(
@@ -62,7 +64,8 @@ def decode(
 
     `target` (MP4 on standard output) appears when it is complete, or not at all. `start` and `end`, in seconds, cut out
     the frames shown then; the cut starts at time zero. `crf` is x264's quality; `lossless` keeps every RGB value. A
-    damaged file is an error unless `keep_going`: then what survives is written.
+    damaged file is an error unless `keep_going`: then what survives is written, at its own times, and the report says
+    what does not.
 
     Raises the exceptions of `pacodec.errors`.
     """
@@ -80,21 +83,21 @@ def decode(
         began = monotonic()
         video = header.video if audio else replace(header.video, audio=())
         span = _Span(video.time_base, exact_seconds(start), None if end is None else exact_seconds(end))
-        lost: list[str] = []
-        cutter = _Cutter(reader, span, lost if keep_going else None)
+        cutter = _Cutter(reader, span, keep_going)
         destination: Path | BinaryIO = sys.stdout.buffer
         if target != STANDARD_STREAM:
             destination = stack.enter_context(replacing(target))
         with VideoWriter(destination, video, codec="lossless" if lossless else "h264", crf=crf) as writer:
             pictures = GopPictures(header, coder, predictor, jobs or cores(), cutter.on_damage if keep_going else None)
-            frames = cutter.write(writer, pictures, lambda done: progress(done, reader.frames or None))
+            frames = cutter.write(writer, pictures, lambda done: progress(done, reader.declared or None))
             if not keep_going:
                 _refuse_damage(reader)
             if not frames:
                 raise CorruptFileError(f"holds no frame{' in that time range' if start or end else ''}")
         size = destination.stat().st_size if isinstance(destination, Path) else None
-        damage = [*reader.damage, *lost]
-    return DecodeReport(frames, video.width, video.height, size, monotonic() - began, damage)
+        lost = cutter.losses()
+        damage = list(dict.fromkeys((*reader.damage, *cutter.damage, *map(str, lost))))
+    return DecodeReport(frames, video.width, video.height, size, monotonic() - began, damage, lost)
 
 
 def _refuse_damage(reader: Reader | StreamReader) -> None:
@@ -115,12 +118,19 @@ class _Span:
         begins_in = self.end is None or first * self.time_base < self.end
         return begins_in and (last * self.time_base > self.start or not self.start)
 
+    def concerns(self, loss: Loss) -> bool:
+        """Whether some of what is lost would be seen in the span."""
+        begins_in = self.end is None or loss.start is None or loss.start < self.end
+        return begins_in and (loss.end is None or loss.end > self.start or not self.start)
+
 
 class _Cutter:
     """Takes the frames and packets of a time span from a file to a writer, in memory that does not grow."""
 
-    def __init__(self, reader: Reader | StreamReader, span: _Span, lost: list[str] | None) -> None:
-        self.reader, self.span, self.lost = reader, span, lost
+    def __init__(self, reader: Reader | StreamReader, span: _Span, keep_going: bool) -> None:
+        self.reader, self.span, self.keep_going = reader, span, keep_going
+        self.damage: list[str] = []
+        self.survivors = Survivors()
         self.bases = [track.time_base for track in reader.header.video.audio]
         self.shift: Fraction | None = None if span.start else Fraction(0)
         # A file's packets are fetched when their time comes; a pipe's come between its GOPs.
@@ -131,6 +141,7 @@ class _Cutter:
         """Write everything; the number of frames."""
         frames, with_audio = 0, bool(writer.format.audio)
         for gop, first, batch in pictures.run(self._gops()):
+            self._survived(gop, first, first + len(batch))
             for offset, rgb in enumerate(batch):
                 pts, end = int(gop.pts[first + offset]), int(gop.pts[first + offset + 1])
                 if not self.span.overlaps(pts, end):
@@ -146,28 +157,40 @@ class _Cutter:
             self._write_audio(writer, None)
         return frames
 
-    def on_damage(self, gop: Gop, error: CorruptFileError) -> None:
-        """Note the loss of a GOP."""
-        if self.lost is not None:
-            last = gop.first_frame + gop.frames - 1
-            self.lost.append(f"frames {gop.first_frame} to {last} are lost: {error}")
+    def on_damage(self, gop: Gop, error: Damage) -> None:
+        """Note why a GOP, or the rest of one, is lost."""
+        self.damage.append(f"GOP of frames {gop.first_frame} to {gop.first_frame + gop.frames - 1}: {error}")
+
+    def losses(self) -> list[Loss]:
+        """What is missing of the span, once everything was written."""
+        found = self.survivors.losses(self.reader.declared, self.span.time_base)
+        return [loss for loss in found if self.span.concerns(loss)]
+
+    def _survived(self, gop: Gop, begin: int, end: int) -> None:
+        frames = gop.first_frame + begin, gop.first_frame + end
+        self.survivors.add(Extent(*frames, int(gop.pts[begin]), int(gop.pts[end])))
 
     def _gops(self) -> Iterator[Gop]:
         if isinstance(self.reader, Reader):
             for number, entry in enumerate(self.reader.gops):
-                if self.span.overlaps(entry.start, entry.end):
-                    try:
-                        yield self.reader.gop(number)
-                    except CorruptFileError as error:
-                        if self.lost is None:
-                            raise
-                        self.lost.append(str(error))
+                if not self.span.overlaps(entry.start, entry.end):
+                    end_frame = entry.first_frame + entry.frames
+                    self.survivors.add(Extent(entry.first_frame, end_frame, entry.start, entry.end))
+                    continue
+                try:
+                    yield self.reader.gop(number)
+                except (CorruptFileError, LimitError) as error:
+                    if not self.keep_going:
+                        raise
+                    self.damage.append(str(error))
             return
         for event in self.reader:
             if isinstance(event, AudioPacket):
                 self.packets.append(event)
             elif self.span.overlaps(event.start, event.end):
                 yield event
+            else:
+                self._survived(event, 0, event.frames)
 
     def _write_audio(self, writer: VideoWriter, until: Fraction | None) -> None:
         """Write the packets of the span that are due before a time in seconds, or all."""

@@ -10,11 +10,12 @@ from time import monotonic
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pacodec.errors import CorruptFileError, UsageError
 from pacodec.files import check_target, writing
-from pacodec.fit import Frames, fit, measure_psnr, to_images
-from pacodec.learning.loop import CHECKPOINT_SUFFIX, Plan, Progress, saved_plan, validation_interval
+from pacodec.fit import Frames, fit_in_phases, measure_psnr
+from pacodec.learning.loop import CHECKPOINT_SUFFIX, Plan, Progress
 from pacodec.learning.predictive import train_predictor
 from pacodec.learning.request import Part, Request, Trained, split
 from pacodec.limits import GIB
@@ -29,15 +30,15 @@ from pacodec.weights import SUFFIX, ModelFile, ModelInfo, dump
 
 DEFAULT_ARCH = PREDICTIVE
 DEFAULT_MINUTES = 15.0
-DEFAULT_RANKS = {"vanilla": 64, "multilayer": 64, "vae": 256}
+DEFAULT_RANKS = {"vanilla": 64, "multilayer": 64, "vae": 256, "pca": 64}
 """Rank of the linear layers unless told otherwise: full matrices of the study's networks take 0.4 to 3.3 GB."""
 FRAMES_BYTES = 3 * GIB
 """Memory for training frames; of longer footage every n-th frame is taken."""
-INITIAL_FRAMES = 1536
-"""Frames that a network's starting weights are chosen from."""
-TIMED_STEPS = 6
 VALIDATION_FRAMES = 64
 """Frames that each validation looks at, spread over the validation clips."""
+
+Dump = Callable[[Mapping[str, NDArray[np.float32]], ModelInfo], bytes]
+"""Makes a model file of weights."""
 
 
 @dataclass(frozen=True)
@@ -152,38 +153,31 @@ def _train_autoencoder(request: Request, arch: str, hyperparameters: Mapping[str
         hyperparameters=json.dumps(hyperparameters, sort_keys=True),
         batch=32 if model.size else 16,
         footage=_checksum(footage),
-        learning_rate=model.learning_rate,
         seed=request.seed,
     )
-    checkpoint, device = request.checkpoint, request.device
-    resumed = checkpoint.exists()
-    if resumed and request.steps is None:
-        plan = replace(plan, steps=saved_plan(checkpoint).steps)
-    if not resumed:
-        everything = np.concatenate(
-            [clip[:: max(1, _total(footage.train) // INITIAL_FRAMES)] for clip in footage.train]
-        )
-        model.initialise(to_images(everything, torch.device("cpu")))
-        if request.steps is None:
-            left = request.minutes * 60 - (monotonic() - request.began)
-            plan = replace(plan, steps=_steps_in(left, arch, hyperparameters, footage, plan, device))
-    plan = replace(plan, validate_every=validation_interval(plan.steps))
-    request.report(f"{'resuming' if resumed else 'training'} {arch} for {plan.steps} steps on {device.type}")
     stride = max(1, _total(footage.validation) // VALIDATION_FRAMES)
-    looked_at = [clip[::stride] for clip in footage.validation]
-    fit(model, footage.train, looked_at, plan, device=device, checkpoint=checkpoint, report=request.report)
+    steps = fit_in_phases(
+        model,
+        footage.train,
+        [clip[::stride] for clip in footage.validation],
+        plan,
+        device=request.device,
+        minutes=None if request.steps else request.minutes - (monotonic() - request.began) / 60,
+        checkpoint=request.checkpoint,
+        report=request.report,
+    )
     training = {
         "clips": len(footage.train),
         "frames": _total(footage.train),
         "every": footage.every,
-        "steps": plan.steps,
+        "steps": steps,
         "split": footage.split,
     }
     data, quality = package(model.cpu(), arch, training, footage.test)
     channels, rows, columns = model.grid(*footage.train[0].shape[1:3])
     return Trained(
         data=data,
-        steps=plan.steps,
+        steps=steps,
         psnr=quality["psnr"],
         psnr_low=quality["psnr_low"],
         test_frames=_total(footage.test),
@@ -193,20 +187,20 @@ def _train_autoencoder(request: Request, arch: str, hyperparameters: Mapping[str
 
 
 def package(
-    model: Autoencoder, arch: str, training: Mapping[str, object], test: list[Frames]
+    model: Autoencoder, arch: str, training: Mapping[str, object], test: list[Frames], write: Dump = dump
 ) -> tuple[bytes, dict[str, float]]:
-    """The bytes of a model file, and the quality that the weights as stored reach on the test frames."""
+    """The bytes of a model file as `write` makes it, and the quality that its weights reach on the test frames."""
     model.fold()
     weights = {name: value.detach().float().cpu().numpy() for name, value in model.state_dict().items()}
     info = ModelInfo(arch, model.hyperparameters, training)
-    stored = load_autoencoder(ModelFile.parse(dump(weights, info), arch, "the new model"))
+    stored = load_autoencoder(ModelFile.parse(write(weights, info), arch, "the new model"))
     values = measure_psnr(stored, test, torch.device("cpu"))
     quality = {
         "psnr": round(float(values.mean()), 3),
         "psnr_low": round(float(np.percentile(values, 5)), 3),
         "frames": len(values),
     }
-    return dump(weights, replace(info, quality=quality)), quality
+    return write(weights, replace(info, quality=quality)), quality
 
 
 def load_footage(
@@ -254,18 +248,6 @@ def _hyperparameters(arch: str, size: tuple[int, int] | None, rank: int | None) 
         return {}
     chosen = {"rank": DEFAULT_RANKS[family] if rank is None else rank}
     return chosen | ({"width": size[0], "height": size[1]} if size else {})
-
-
-def _steps_in(
-    seconds: float, arch: str, hyperparameters: Mapping[str, int], footage: Footage, plan: Plan, device: torch.device
-) -> int:
-    """Steps that fit in the time, by timing a few on a network that is then thrown away."""
-    short = replace(plan, steps=TIMED_STEPS, validate_every=TIMED_STEPS)
-    probe = build(arch, hyperparameters)
-    fit(probe, footage.train, [footage.validation[0][:1]], replace(short, steps=2), device=device)
-    began = monotonic()
-    fit(probe, footage.train, [footage.validation[0][:1]], short, device=device)
-    return max(TIMED_STEPS, int(seconds / ((monotonic() - began) / TIMED_STEPS)))
 
 
 def _checksum(footage: Footage) -> int:

@@ -5,11 +5,13 @@ from pathlib import Path
 from pacodec import container
 from pacodec.blas import one_thread
 from pacodec.container import Reader
-from pacodec.errors import PacodecError
+from pacodec.errors import ModelError, PacodecError
 from pacodec.gops import decode_gop
 from pacodec.naming import naming
+from pacodec.picture_check import PictureCheck, picture_check
 from pacodec.predictors.base import Predictor
-from pacodec.resolve import predictor_of
+from pacodec.resolve import model_of, predictor_of
+from pacodec.weights import ModelFile
 
 
 def verify(path: str | Path, *, model: str | None = None) -> list[str]:
@@ -17,23 +19,48 @@ def verify(path: str | Path, *, model: str | None = None) -> list[str]:
 
     `model` is a name or path of the model that a file needs whose codes are predicted by one, where it is not found.
 
-    Checks every CRC and the index, and decodes all codes against the checksums taken when they were encoded. Raises
-    FileAccessError, CorruptFileError (not a .pac file at all), UnsupportedError, ModelError or LimitError.
+    Checks every CRC and the index, decodes all codes against the checksums taken when they were encoded, and sees
+    whether pictures can be made of them. The networks of autoencoders do not run for that; and where a model that only
+    the pictures need is not found, what it alone could tell stays unchecked.
+
+    Raises FileAccessError, CorruptFileError (not a .pac file at all, or no picture can be made), UnsupportedError,
+    ModelError or LimitError.
     """
     with naming(path), Reader(path) as reader:
-        return container.verify(reader) or verify_codes(
-            reader, predictor_of(reader.header, reader.model_bytes(), model)
-        )
+        problems = container.verify(reader)
+        if problems:
+            return problems
+        predictor = predictor_of(reader.header, reader.model_bytes(), model)
+        return verify_codes(reader, predictor, picture_check(reader.header, _model_of_pictures(reader, model)))
 
 
-def verify_codes(reader: Reader, predictor: Predictor) -> list[str]:
-    """The GOPs whose codes do not decode to what was encoded, a line each."""
+def verify_codes(reader: Reader, predictor: Predictor, pictures: PictureCheck | None = None) -> list[str]:
+    """The GOPs whose codes do not decode to what was encoded, or do not pass the check of `pictures`, a line each."""
     problems = list[str]()
     with one_thread():
         for number in range(len(reader.gops)):
             try:
-                for _ in decode_gop(reader.gop(number), reader.header.grid, predictor):
-                    pass
+                gop = reader.gop(number)
             except PacodecError as error:
-                problems.append(f"GOP {number}: {error}")
+                problems.append(str(error))
+                continue
+            codes = decode_gop(gop, reader.header.grid, predictor)
+            try:
+                if pictures is not None:
+                    pictures.check(gop, codes)
+                else:
+                    for _ in codes:
+                        pass
+            except PacodecError as error:
+                problems.append(f"{reader.label(number)}: {error}")
     return problems
+
+
+def _model_of_pictures(reader: Reader, given: str | None) -> ModelFile | None:
+    """The model that the header names; None where it names none, or where it is not found and was not `given`."""
+    try:
+        return model_of(reader.header, reader.model_bytes(), given)
+    except ModelError:
+        if given is not None:
+            raise
+        return None

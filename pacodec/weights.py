@@ -156,5 +156,5 @@ def _parse_info(data: bytes, source: str) -> ModelInfo:
         if not all(isinstance(value, dict) for value in maps.values()):
             raise CorruptFileError(f"{source}: malformed model metadata")
         return ModelInfo(str(metadata["arch"]), **maps)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CorruptFileError(f"{source}: not a pacodec model file") from error

@@ -15,6 +15,7 @@ COMMANDS = {
     "models": "List the models that encode can use.",
     "train": "Train a model on your own footage.",
     "eval": "Compare with x264, x265, VP9 and AV1 on your clips.",
+    "study": "Repeat the study that this project began with.",
 }
 
 
@@ -53,5 +54,5 @@ def main() -> None:
     """A learned video codec: train it on your own footage, store the rest of it many times smaller.
 
     Exit codes: 0 done, 1 file cannot be read or written, 2 wrong usage, 3 damaged or not a video, 4 unsupported version
-    or missing model, 5 over a limit, 6 quality not reached, 130 interrupted.
+    or missing model, 5 over a limit, 6 quality not reached, 130 or 143 interrupted.
     """

@@ -1,11 +1,17 @@
 """`pacodec decode`."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from pacodec.cli import options
 from pacodec.cli.run import ProgressLine, print_json, say, size
+from pacodec.errors import CorruptFileError
+from pacodec.naming import naming
+
+if TYPE_CHECKING:
+    from pacodec.restore import DecodeReport
 
 
 @click.command(epilog="Example: pacodec decode play.pac play.mp4 --start 10 --end 20")
@@ -17,7 +23,7 @@ from pacodec.cli.run import ProgressLine, print_json, say, size
 @click.option("--crf", type=click.IntRange(0, 51), default=18, show_default=True, help="x264's quality of the output.")
 @click.option("--lossless", is_flag=True, help="Write H.264 that keeps every RGB value.")
 @click.option("--no-audio", is_flag=True, help="Leave the audio tracks out.")
-@click.option("--keep-going", is_flag=True, help="Write what survives of a damaged file.")
+@click.option("--keep-going", is_flag=True, help="Write what survives of a damaged file, and end with 3.")
 @options.device
 @options.jobs
 @options.overwrite
@@ -61,7 +67,16 @@ def command(
         say(f"damaged: {line}")
     if as_json and target != "-":
         print_json({"output": target, **asdict(report), "frames_per_second": report.frames / report.seconds})
-        return
+    else:
+        _show(source, target, report)
+    if report.damage:
+        lost = sum(loss.frames for loss in report.lost)
+        missing = f"{lost} frames are lost" if lost else "no frame is known to be lost"
+        with naming(source):
+            raise CorruptFileError(f"damaged, {missing}; what is intact was written")
+
+
+def _show(source: str, target: str, report: "DecodeReport") -> None:
     written = f", {size(report.bytes)}" if report.bytes is not None else ""
     say(f"{source} -> {target}: {report.frames} frames of {report.width}x{report.height}{written}")
     say(f"  speed    {report.frames / report.seconds:.0f} frames/s, {report.seconds:.1f} s")

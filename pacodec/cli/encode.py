@@ -1,6 +1,7 @@
 """`pacodec encode`."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -26,6 +27,13 @@ from pacodec.cli.run import ProgressLine, compared, print_json, say, size
     "--min-psnr", type=float, metavar="DB", help="Use a higher quality where needed to reach this, or fail with 6."
 )
 @click.option(
+    "--effort",
+    type=click.IntRange(1, 3),
+    default=2,
+    show_default=True,
+    help="How widely a model's lower qualities search for cheaper codes; 3 takes several times as long.",
+)
+@click.option(
     "--gop",
     "gop_seconds",
     type=float,
@@ -37,6 +45,7 @@ from pacodec.cli.run import ProgressLine, compared, print_json, say, size
 @click.option("--no-audio", is_flag=True, help="Leave the audio tracks out.")
 @click.option("--embed-model", is_flag=True, help="Put the model into the file.")
 @click.option("--verify", is_flag=True, help="Decode all codes again before the file is put in its place.")
+@click.option("--resume", is_flag=True, help="Keep what is done when interrupted, and go on from it.")
 @options.device
 @options.jobs
 @options.overwrite
@@ -50,10 +59,12 @@ def command(
     quantizer: str | None,
     predictor: str | None,
     min_psnr: float | None,
+    effort: int,
     gop_seconds: float,
     no_audio: bool,
     embed_model: bool,
     verify: bool,
+    resume: bool,
     device: str,
     jobs: int | None,
     overwrite: bool,
@@ -61,26 +72,34 @@ def command(
 ) -> None:
     """Compress a video (anything FFmpeg reads) into a .pac file. '-' is standard input or output."""
     from pacodec.encoder import encode
+    from pacodec.unfinished import PART_SUFFIX
 
     progress = ProgressLine("encoding")
-    report = encode(
-        source,
-        target,
-        model=model,
-        quality=quality,
-        lossless=lossless,
-        quantizer=quantizer,
-        predictor=predictor,
-        min_psnr=min_psnr,
-        gop_seconds=gop_seconds,
-        audio=not no_audio,
-        embed_model=embed_model,
-        verify=verify,
-        device=device,
-        jobs=jobs,
-        overwrite=overwrite,
-        progress=progress,
-    )
+    try:
+        report = encode(
+            source,
+            target,
+            model=model,
+            quality=quality,
+            lossless=lossless,
+            quantizer=quantizer,
+            predictor=predictor,
+            min_psnr=min_psnr,
+            effort=effort,
+            gop_seconds=gop_seconds,
+            audio=not no_audio,
+            embed_model=embed_model,
+            verify=verify,
+            resume=resume,
+            device=device,
+            jobs=jobs,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    except KeyboardInterrupt:
+        if resume and Path(target + PART_SUFFIX).exists():
+            say(f"the same command goes on from {target}{PART_SUFFIX}")
+        raise
     progress.clear()
     for warning in report.warnings:
         say(f"warning: {warning}")

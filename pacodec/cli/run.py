@@ -2,24 +2,43 @@
 
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from time import monotonic
+from types import FrameType
 from typing import Any
 
 import click
 
 from pacodec.errors import FileAccessError, PacodecError
 
-INTERRUPTED = 130
+SIGNAL_EXIT = 128
+"""Exit code of a command that a signal ended, less the number of the signal."""
 REDRAW_SECONDS = 0.2
 
 
 class Failing(click.Group):
-    """Turns the project's exceptions, and Ctrl-C, into one line on stderr and the documented exit code."""
+    """Turns the project's exceptions, and signals, into one line on stderr and the documented exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run, and exit."""
+        with _ending_by_signals() as received:
+            code = self._run(received, *args, **kwargs)
+            _settle_stdout()
+        sys.exit(code)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; FileAccessError for a reader that went away, of which click would not say a word."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise FileAccessError("the output was closed before everything was written") from error
+
+    def _run(self, received: list[int], *args: Any, **kwargs: Any) -> int:
+        """The exit code."""
         try:
             result = super().main(*args, **{**kwargs, "standalone_mode": False})
             sys.stdout.flush()
@@ -29,7 +48,7 @@ class Failing(click.Group):
             error.show()
             code = error.exit_code
         except (KeyboardInterrupt, click.Abort):
-            code = _fail("interrupted; nothing is left behind", INTERRUPTED)
+            code = _fail("interrupted", SIGNAL_EXIT + (received[0] if received else signal.SIGINT))
         except BrokenPipeError:
             code = _fail("the output was closed before everything was written", FileAccessError.exit_code)
         except OSError as error:
@@ -40,8 +59,28 @@ class Failing(click.Group):
             code = _fail("out of memory", FileAccessError.exit_code)
         else:
             code = result if isinstance(result, int) else 0
-        _settle_stdout()
-        sys.exit(code)
+        return code
+
+
+@contextmanager
+def _ending_by_signals() -> Iterator[list[int]]:
+    """Let a request to end, or a terminal that goes away, do what Ctrl-C does; the signals that came."""
+    received: list[int] = []
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    # Only the main thread may ask for signals. What is ignored (nohup) stays so.
+    asked = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+    taken = [number for number in asked if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, interrupt)
+    try:
+        yield received
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _fail(message: str, code: int) -> int:

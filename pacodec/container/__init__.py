@@ -3,6 +3,8 @@
 from pacodec.container.gop import MAX_PTS, Gop
 from pacodec.container.header import Component, Header, ModelRef
 from pacodec.container.index import GopEntry
+from pacodec.container.losses import Extent, Loss, Survivors
+from pacodec.container.parts import sound_until
 from pacodec.container.preamble import MAGIC, VERSION
 from pacodec.container.reader import Reader
 from pacodec.container.stream import StreamReader
@@ -14,12 +16,16 @@ __all__ = [
     "MAX_PTS",
     "VERSION",
     "Component",
+    "Extent",
     "Gop",
     "GopEntry",
     "Header",
+    "Loss",
     "ModelRef",
     "Reader",
     "StreamReader",
+    "Survivors",
     "Writer",
+    "sound_until",
     "verify",
 ]

@@ -59,7 +59,8 @@ def unpack_audio(data: bytes, streams: int) -> list[AudioPacket]:
     offset = FIELDS.size + table_length
     if offset > len(data):
         raise CorruptFileError("an audio table is longer than its chunk")
-    table = decode_varints(unsqueeze(data[FIELDS.size : offset], "audio tables", count * MAX_PACKET_ROW))
+    packed = unsqueeze(data[FIELDS.size : offset], "audio tables", count * MAX_PACKET_ROW)
+    table = decode_varints(packed, COLUMNS * count)
     if len(table) != COLUMNS * count:
         raise CorruptFileError(f"an audio table has {len(table)} values instead of {COLUMNS * count}")
     tags, pts_steps, dts_offsets, durations, sizes = table.reshape(COLUMNS, count)

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pacodec import limits
+from pacodec.container.preamble import PREAMBLE_BYTES
 from pacodec.container.source import WINDOW, Source
 from pacodec.errors import CorruptFileError, UnsupportedError
 
-HEAD, MODEL, GOP, AUDIO, INDEX, TAIL = "HEAD", "modl", "GOPC", "audp", "indx", "tail"
+HEAD, MODEL, GOP, AUDIO, FRONT, INDEX, TAIL = "HEAD", "modl", "GOPC", "audp", "head", "indx", "tail"
 
 PREFIX = struct.Struct("<4sQ")
 CRC = struct.Struct("<I")
@@ -31,6 +32,7 @@ MOST = {
     MODEL: limits.MAX_MODEL_BYTES,
     GOP: limits.MAX_GOP_BYTES,
     AUDIO: limits.MAX_AUDIO_BYTES,
+    FRONT: PREAMBLE_BYTES + limits.MAX_HEADER_BYTES,
     INDEX: limits.MAX_INDEX_BYTES,
     TAIL: 8,
 }

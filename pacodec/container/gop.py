@@ -138,9 +138,8 @@ def _pack_pts(pts: NDArray[np.int64]) -> bytes:
 
 
 def _unpack_pts(data: bytes, frames: int) -> NDArray[np.int64]:
-    stored = unzigzag(decode_varints(unsqueeze(data, "timestamps", MAX_VARINT_BYTES * (frames + 1))))
-    if len(stored) > frames + 1:
-        raise CorruptFileError(f"{frames} frames have {len(stored)} timestamps instead of one more than that")
+    packed = unsqueeze(data, "timestamps", MAX_VARINT_BYTES * (frames + 1))
+    stored = unzigzag(decode_varints(packed, frames + 1))
     column = np.zeros(frames + 1, np.int64)
     column[: len(stored)] = stored
     # Hostile differences wrap around 2^64; what comes out is checked like any other timestamps.

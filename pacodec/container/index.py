@@ -5,6 +5,7 @@
     audio_bytes   int    bytes of all audp chunks
     gops          int    number of GOPs g
     entries       bytes  squeezed varints: five columns of g each
+    head          int    where the head chunk is that repeats the front of the file; not there when there is none
 
 Columns: bytes between the previous GOP chunk (or the HEAD chunk) and this one; payload length; frames; zigzag of the
 start less the end of the previous GOP (or 0); end less start. All but the first start are counted up from what comes
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from pacodec import limits
 from pacodec.container import chunks, gop, mapping
+from pacodec.container.front import HEAD_KEY
 from pacodec.container.squeeze import squeeze, unsqueeze
 from pacodec.container.varint import MAX_VARINT_BYTES, decode_varints, encode_varints, unzigzag, zigzag
 from pacodec.errors import CorruptFileError
@@ -58,6 +60,13 @@ class Index:
     codes_bytes: int
     audio_bytes: int
     source_bytes: int | None
+    front_copy: int | None = None
+    """Offset of the head chunk."""
+
+    @property
+    def frames(self) -> int:
+        """Frames of all GOPs."""
+        return sum(entry.frames for entry in self.entries)
 
     def to_payload(self, origin: int) -> bytes:
         """The chunk's payload, for GOPs that follow the HEAD chunk's end at offset `origin`."""
@@ -77,6 +86,8 @@ class Index:
             "gops": len(self.entries),
             "entries": squeeze(encode_varints(np.concatenate(columns))),
         }
+        if self.front_copy is not None:
+            values[HEAD_KEY] = self.front_copy
         return mapping.pack_map(values, "index")
 
     @classmethod
@@ -93,17 +104,21 @@ class Index:
             raise CorruptFileError(f"index: {count} GOPs do not fit the file")
         most = min(count * COLUMNS * MAX_VARINT_BYTES, limits.MAX_INDEX_BYTES)
         packed = mapping.field(values, "entries", bytes, "index")
-        table = decode_varints(unsqueeze(packed, "index entries", most))
+        table = decode_varints(unsqueeze(packed, "index entries", most), COLUMNS * count)
         if len(table) != COLUMNS * count:
             raise CorruptFileError(f"index: {len(table)} values instead of {COLUMNS * count}")
         source_bytes = values.get("source_bytes")
         if source_bytes is not None and mapping.field(values, "source_bytes", int, "index") < 0:
             raise CorruptFileError("index: the size of the source is negative")
+        front_copy = mapping.field(values, HEAD_KEY, int, "index") if HEAD_KEY in values else None
+        if front_copy is not None and not origin <= front_copy < end:
+            raise CorruptFileError("index: the copy of the header lies outside the file")
         index = cls(
             entries=_entries(table.reshape(COLUMNS, count), origin, end),
             codes_bytes=mapping.field(values, "codes_bytes", int, "index"),
             audio_bytes=mapping.field(values, "audio_bytes", int, "index"),
             source_bytes=source_bytes,
+            front_copy=front_copy,
         )
         payloads = sum(entry.length for entry in index.entries)
         if not (0 <= index.codes_bytes <= payloads and 0 <= index.audio_bytes <= end - origin):

@@ -12,6 +12,8 @@ MAX_DEPTH = 8
 """Maps and lists inside one another, the outermost map included."""
 MAX_ITEMS = 1 << 14
 """Items of one list or map."""
+MAX_TOTAL_ITEMS = 1 << 16
+"""Items of all lists and maps together: an empty one takes a byte, and in memory eighty times as much."""
 INT_MIN, INT_MAX = -(1 << 63), (1 << 64) - 1
 
 
@@ -31,11 +33,13 @@ def unpack_map(data: bytes, name: str, most: int) -> dict[str, Any]:
     """
     if len(data) > most:
         raise LimitError(f"{name} has {len(data)} bytes, allowed are {most}")
+    room = _Room(MAX_TOTAL_ITEMS)
     try:
         value = msgpack.unpackb(
             data,
             raw=False,
-            object_pairs_hook=_unique,
+            object_pairs_hook=room.of_map,
+            list_hook=room.of_list,
             max_str_len=most,
             max_bin_len=most,
             max_array_len=MAX_ITEMS,
@@ -83,8 +87,27 @@ def _refuse_extension(code: int, _: bytes) -> None:
     raise ValueError(f"extension type {code} is not allowed")
 
 
-def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    unique = dict(pairs)
-    if len(unique) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return unique
+class _Room:
+    """Counts the items of lists and maps as they are made; ValueError where they are more than `left`."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def of_list(self, items: list[Any]) -> list[Any]:
+        """The same."""
+        self._take(len(items))
+        return items
+
+    def of_map(self, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+        """A dictionary; ValueError also where a key occurs twice."""
+        self._take(len(pairs))
+        unique = dict(pairs)
+        if len(unique) != len(pairs):
+            raise ValueError("a key occurs twice")
+        return unique
+
+    def _take(self, items: int) -> None:
+        # An empty list takes memory as well.
+        self._left -= items + 1
+        if self._left < 0:
+            raise ValueError(f"more than {MAX_TOTAL_ITEMS} items")

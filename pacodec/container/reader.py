@@ -6,11 +6,13 @@ from typing import Self
 
 from pacodec.container import chunks
 from pacodec.container.audio import unpack_audio
+from pacodec.container.front import Front, index_chunk, read_front, recover_front
 from pacodec.container.gop import Gop
 from pacodec.container.index import GopEntry, Index
-from pacodec.container.parts import Notes, Timeline, find_model, intact_chunks, read_front, read_gop, read_source_bytes
+from pacodec.container.parts import DAMAGE, Notes, find_model, read_gop
+from pacodec.container.rebuild import Rebuilt, is_doubtful, rebuild
 from pacodec.container.source import Readable, open_source
-from pacodec.errors import CorruptFileError
+from pacodec.errors import CorruptFileError, UnsupportedError
 from pacodec.media import AudioPacket
 
 
@@ -20,10 +22,13 @@ class Reader:
     header: what the HEAD chunk says. gops: entries of all GOPs that can be read; of a damaged file those that are
     intact, whose frame numbers then have gaps. source_bytes: size of the footage encoded, None when not known.
     truncated: the end is missing. damage: one line for each thing found wrong so far, empty for a good file; a good
-    index hides damage to a GOP until that GOP is read.
+    index hides damage to a GOP until that GOP is read. declared: frames of the whole file, 0 when it does not tell.
 
-    Raises FileAccessError, CorruptFileError (not a .pac file, or its first part is damaged), UnsupportedError (a newer
-    version), LimitError.
+    An index that is not that of the GOPs is replaced by one made anew. Where only their times are not those that it
+    says, this shows when a GOP is read: the entries in `gops` change then.
+
+    Raises FileAccessError, CorruptFileError (not a .pac file, or its first part is damaged and there is no copy),
+    UnsupportedError (a newer version), LimitError.
     """
 
     def __init__(self, file: Readable) -> None:
@@ -31,12 +36,13 @@ class Reader:
         self.damage: list[str] = []
         self._note = Notes(self.damage)
         self.truncated = False
-        self._index_bytes = 0
+        self._index_bytes = self._copy_bytes = 0
         try:
-            self._declared, self.header, self._head = read_front(self.source)
-            self.head_end = self._head.end
-            self._model = find_model(self.source, self.header, self._head)
-            index = self._find_index() or self._rebuild_index()
+            self._front = self._read_front()
+            self.declared, self.header, self.head_end = self._front.frames, self._front.header, self._front.head.end
+            self._model = find_model(self.source, self.header, self._front.head)
+            self._times_are_right = False
+            index = self._find_index() or self._adopt(rebuild(self.source, self._front, self._note))
         except BaseException:
             self.close()
             raise
@@ -66,12 +72,12 @@ class Reader:
         """Bytes of the file by kind; they add up to its size.
 
         codes: predictors' payloads. side: the rest of the GOPs (timestamps, parameters, CRCs). header: first 32 bytes
-        and HEAD chunk. index, audio, model: their chunks. other: unknown chunks and damage.
+        and HEAD chunk, and their copy. index, audio, model: their chunks. other: unknown chunks and damage.
         """
         sizes = {
             "codes": self._codes_bytes,
             "side": sum(entry.length + chunks.OVERHEAD for entry in self.gops) - self._codes_bytes,
-            "header": self.head_end,
+            "header": self.head_end + self._copy_bytes,
             "index": self._index_bytes,
             "audio": self._audio_bytes,
             "model": self._model.end - self._model.offset if self._model else 0,
@@ -79,13 +85,16 @@ class Reader:
         return {**sizes, "other": self.source.size - sum(sizes.values())}
 
     def gop(self, i: int) -> Gop:
-        """Read and check GOP `i` of `gops`; CorruptFileError naming it when it is damaged, LimitError."""
-        entry = self.gops[i]
+        """Read and check GOP `i` of `gops`; CorruptFileError or LimitError naming it when it is of no use."""
         try:
-            return self._read(entry)
-        except CorruptFileError as error:
-            last = entry.first_frame + entry.frames - 1
-            raise CorruptFileError(f"GOP {i} (frames {entry.first_frame} to {last}): {error}") from None
+            return self._read(i)
+        except DAMAGE as error:
+            raise type(error)(f"{self.label(i)}: {error}") from None
+
+    def label(self, i: int) -> str:
+        """What messages call GOP `i` of `gops`."""
+        entry = self.gops[i]
+        return f"GOP {i} (frames {entry.first_frame} to {entry.first_frame + entry.frames - 1})"
 
     def audio(self) -> Iterator[AudioPacket]:
         """All packets in file order, a chunk in memory at a time; damaged chunks are left out and noted in `damage`."""
@@ -93,7 +102,7 @@ class Reader:
             if chunk.kind == chunks.AUDIO:
                 try:
                     packets = unpack_audio(chunks.read_payload(self.source, chunk), len(self.header.video.audio))
-                except CorruptFileError as error:
+                except DAMAGE as error:
                     self._note(str(error))
                 else:
                     yield from packets
@@ -102,27 +111,46 @@ class Reader:
         """The embedded model file, None when there is none; CorruptFileError when it is damaged."""
         return None if self._model is None else chunks.read_payload(self.source, self._model)
 
-    def _read(self, entry: GopEntry) -> Gop:
+    def _read_front(self) -> Front:
+        try:
+            return read_front(self.source)
+        except (CorruptFileError, UnsupportedError) as error:
+            front = recover_front(self.source)
+            if front is None:
+                raise
+            self._note(f"{error}; taken from the copy at the end")
+            return front
+
+    def _read(self, i: int) -> Gop:
+        entry = self.gops[i]
         if chunks.chunk_at(self.source, entry.offset) != entry.chunk:
             raise CorruptFileError(f"no GOP chunk of {entry.length} bytes at offset {entry.offset}")
         gop = read_gop(self.source, entry.chunk)
-        if GopEntry.of(gop, entry.chunk) != entry:
+        found = GopEntry.of(gop, entry.chunk)
+        if found != entry and not self._times_are_right:
+            self._correct_times()
+        if found != self.gops[i]:
             raise CorruptFileError("its frames or times are not those of the index")
         return gop
 
+    def _correct_times(self) -> None:
+        """Take the entries of all GOPs that are intact from themselves."""
+        rebuilt = rebuild(self.source, self._front, Notes([])).index.entries
+        found = {(entry.chunk, entry.first_frame, entry.frames): entry for entry in rebuilt}
+        entries = [found.get((entry.chunk, entry.first_frame, entry.frames), entry) for entry in self.gops]
+        if entries != self.gops:
+            self._note("index: its times are not those of the GOPs")
+            self.gops[:] = entries
+        self._times_are_right = True
+
     def _find_index(self) -> Index | None:
         """The index that the last bytes point at; None, with a note, where there is none to be trusted."""
-        tail = chunks.chunk_at(self.source, self.source.size - chunks.OVERHEAD - chunks.MOST[chunks.TAIL])
-        if tail is None or tail.kind != chunks.TAIL or tail.end != self.source.size:
-            return None
         try:
-            position = int.from_bytes(chunks.read_payload(self.source, tail), "little")
-            chunk = chunks.chunk_at(self.source, position) if position < tail.offset else None
-            if chunk is None or chunk.kind != chunks.INDEX or chunk.end != tail.offset:
-                self._note("index: the last bytes do not point at it")
+            chunk = index_chunk(self.source)
+            if chunk is None:
                 return None
             index = Index.from_payload(chunks.read_payload(self.source, chunk), self.head_end, chunk.offset)
-        except CorruptFileError as error:
+        except DAMAGE as error:
             self._note(str(error))
             return None
         # Critical chunks stand before the first GOP, so that a reader need not look through the whole file for them.
@@ -131,35 +159,22 @@ class Reader:
         if next((c for c in front if c.kind == chunks.GOP or c.offset >= first.offset), None) != first:
             self._note(f"index: {first} is not the first of its kind")
             return None
-        self._index_bytes = tail.end - chunk.offset
-        frames = sum(entry.frames for entry in index.entries)
-        if self._declared not in (0, frames):
-            self._note(f"the first bytes declare {self._declared} frames, there are {frames}")
+        if is_doubtful(self.source, index, chunk):
+            problems: list[str] = []
+            rebuilt = rebuild(self.source, self._front, Notes(problems))
+            if not set(rebuilt.index.entries) <= set(index.entries):  # else the GOPs are damaged, and not the index
+                for problem in ("index: it is not that of the GOPs", *problems):
+                    self._note(problem)
+                return self._adopt(rebuilt)
+        self._index_bytes = self.source.size - chunk.offset
+        copy = None if index.front_copy is None else chunks.chunk_at(self.source, index.front_copy)
+        self._copy_bytes = copy.end - copy.offset if copy and copy.kind == chunks.FRONT else 0
+        if self.declared not in (0, index.frames):
+            self._note(f"the first bytes declare {self.declared} frames, there are {index.frames}")
+        self.declared = index.frames
         return index
 
-    def _rebuild_index(self) -> Index:
-        """The index from a walk through the whole file, of what is intact."""
-        entries = []
-        codes_bytes = audio_bytes = 0
-        source_bytes = None
-        self.truncated = True
-        timeline = Timeline(self._declared, self._note)
-        for chunk in intact_chunks(self.source, self.head_end, self._note):
-            self.truncated = chunk.kind != chunks.TAIL
-            if chunk.kind == chunks.GOP:
-                try:
-                    found = read_gop(self.source, chunk)
-                except CorruptFileError as error:
-                    self._note(f"{chunk}: {error}")
-                    continue
-                if timeline.accept(found):
-                    entries.append(GopEntry.of(found, chunk))
-                    codes_bytes += len(found.payload)
-            elif chunk.kind == chunks.AUDIO:
-                audio_bytes += chunk.end - chunk.offset
-            elif chunk.kind in (chunks.INDEX, chunks.TAIL):
-                self._index_bytes += chunk.end - chunk.offset
-                if chunk.kind == chunks.INDEX:
-                    source_bytes = read_source_bytes(self.source, chunk, self._head, self._note)
-        timeline.finish()
-        return Index(entries, codes_bytes, audio_bytes, source_bytes)
+    def _adopt(self, rebuilt: Rebuilt) -> Index:
+        self.declared, self.truncated = rebuilt.declared, rebuilt.truncated
+        self._index_bytes, self._copy_bytes = rebuilt.index_bytes, rebuilt.copy_bytes
+        return rebuilt.index

@@ -27,6 +27,12 @@ class Source(Protocol):
         """Release what was opened."""
 
 
+class SizedSource(Source, Protocol):
+    """Bytes whose number is known, so that the last of them can be asked for first."""
+
+    size: int
+
+
 class FileSource:
     """A regular file, read with pread: no shared position, so threads and forked children may read at once."""
 

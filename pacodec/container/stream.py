@@ -5,17 +5,17 @@ from typing import BinaryIO
 
 from pacodec.container import chunks
 from pacodec.container.audio import unpack_audio
+from pacodec.container.front import read_front
 from pacodec.container.gop import Gop
-from pacodec.container.parts import Notes, Timeline, find_model, intact_chunks, read_front, read_gop, read_source_bytes
+from pacodec.container.parts import DAMAGE, Notes, Timeline, find_model, intact_chunks, read_gop, read_index
 from pacodec.container.source import StreamSource
-from pacodec.errors import CorruptFileError
 from pacodec.media import AudioPacket
 
 
 class StreamReader:
     """A .pac file arriving in order; iterate over it once.
 
-    header: what the HEAD chunk says. frames: the count that the first bytes declare, 0 when the writer did not know it.
+    header: what the HEAD chunk says. declared: frames of the whole file, 0 as long as that is not known.
     damage: one line for each thing found wrong so far. source_bytes: size of the footage encoded, known at the end,
     None when the file does not tell.
 
@@ -28,7 +28,8 @@ class StreamReader:
         self._note = Notes(self.damage)
         self.source_bytes: int | None = None
         self._source = StreamSource(file)
-        self.frames, self.header, self._head = read_front(self._source)
+        front = read_front(self._source)
+        self.declared, self.header, self._head = front.frames, front.header, front.head
         self._next = self._head.end
         self._model: bytes | None = None
         model = find_model(self._source, self.header, self._head)
@@ -42,7 +43,7 @@ class StreamReader:
 
     def __iter__(self) -> Iterator[Gop | AudioPacket]:
         """GOPs and audio packets in file order; what is damaged is left out and noted in `damage`."""
-        timeline = Timeline(self.frames, self._note)
+        timeline = Timeline(self.declared, self.header.video.time_base, self._note)
         for chunk in intact_chunks(self._source, self._next, self._note):
             try:
                 if chunk.kind == chunks.GOP:
@@ -52,8 +53,9 @@ class StreamReader:
                 elif chunk.kind == chunks.AUDIO:
                     payload = chunks.read_payload(self._source, chunk)
                     yield from unpack_audio(payload, len(self.header.video.audio))
-            except CorruptFileError as error:
+            except DAMAGE as error:
                 self._note(f"{chunk}: {error}")
-            if chunk.kind == chunks.INDEX:
-                self.source_bytes = read_source_bytes(self._source, chunk, self._head, self._note)
+            if chunk.kind == chunks.INDEX and (index := read_index(self._source, chunk, self._head, self._note)):
+                self.source_bytes = index.source_bytes
+                timeline.declared = self.declared = self.declared or index.frames
         timeline.finish()

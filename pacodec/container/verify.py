@@ -2,6 +2,7 @@
 
 from pacodec.container import chunks
 from pacodec.container.audio import unpack_audio
+from pacodec.container.front import unpack_front
 from pacodec.container.parts import Notes
 from pacodec.container.reader import Reader
 from pacodec.errors import PacodecError
@@ -25,12 +26,18 @@ def verify(reader: Reader) -> list[str]:
             elif chunk.kind == chunks.AUDIO:
                 found["audio"] += chunk.end - chunk.offset
                 unpack_audio(chunks.read_payload(reader.source, chunk), len(reader.header.video.audio))
+            elif chunk.kind == chunks.FRONT:
+                copy = unpack_front(chunks.read_payload(reader.source, chunk))
+                if (copy.frames, copy.header) != (reader.declared, reader.header):
+                    note(f"{chunk} is no copy of the header")
             elif chunk.kind == chunks.GOP:
                 note(f"{chunk} is not in the index")
         except PacodecError as error:
             note(str(error))
+    for problem in reader.damage:  # found on the way
+        note(problem)
     for i in numbers.values():
-        note(f"GOP {i}: not where the index says")
+        note(f"{reader.label(i)}: not where the index says")
     for kind, size in found.items():
         if not problems and size != reader.sizes[kind]:
             note(f"the index declares {reader.sizes[kind]} bytes of {kind}, there are {size}")

@@ -5,14 +5,16 @@ import io
 import os
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from pacodec.container import chunks
 from pacodec.container.audio import pack_audio
+from pacodec.container.front import COPY_SHARE, pack_front
 from pacodec.container.gop import Gop
 from pacodec.container.header import Header
 from pacodec.container.index import GopEntry, Index
-from pacodec.container.preamble import pack_preamble
+from pacodec.container.preamble import PREAMBLE_BYTES, pack_preamble
+from pacodec.container.reader import Reader
 from pacodec.errors import FileAccessError, UsageError
 from pacodec.media import AudioPacket
 
@@ -36,10 +38,34 @@ class Writer:
         self._closed = False
         self._origin = _patch_position(file)
         self._write(pack_preamble(frames=0))
-        self._add_chunk(chunks.HEAD, (header.to_msgpack(),))
+        self._header = header.to_msgpack()
+        self._add_chunk(chunks.HEAD, (self._header,))
         self._head_end = self._offset
         if model is not None:
             self._add_chunk(chunks.MODEL, (model,))
+
+    @classmethod
+    def resume(cls, file: BinaryIO, header: Header, model: bytes | None = None) -> Self:
+        """Go on at the end of `file`, a regular one open to read and write that holds intact chunks and no index.
+
+        UsageError when it does not begin as one with this header and model does.
+        """
+        front = io.BytesIO()
+        writer = cls(front, header, model)
+        file.seek(0)
+        # The frame count may be there already, of a file that was ended and cut again.
+        if file.read(writer._offset)[PREAMBLE_BYTES:] != front.getvalue()[PREAMBLE_BYTES:]:
+            raise UsageError(f"{file.name}: was begun with another model or version; remove it")
+        file.seek(0)
+        writer._file = file
+        writer._put(pack_preamble(frames=0))
+        file.flush()
+        with Reader(file) as found:
+            writer._entries, writer._offset = found.gops, found.source.size
+            writer._codes_bytes, writer._audio_bytes = found.sizes["codes"], found.sizes["audio"]
+        writer._origin = 0
+        file.seek(writer._offset)
+        return writer
 
     @property
     def frames(self) -> int:
@@ -47,9 +73,9 @@ class Writer:
         return self._entries[-1].first_frame + self._entries[-1].frames if self._entries else 0
 
     @property
-    def gops(self) -> int:
+    def gops(self) -> Sequence[GopEntry]:
         """GOPs written so far."""
-        return len(self._entries)
+        return self._entries
 
     @property
     def bytes_written(self) -> int:
@@ -81,7 +107,8 @@ class Writer:
 
         source_bytes: size of the footage that was encoded, None when not known (a pipe).
         """
-        index = Index(self._entries, self._codes_bytes, self._audio_bytes, source_bytes)
+        copy = self._add_front_copy()
+        index = Index(self._entries, self._codes_bytes, self._audio_bytes, source_bytes, copy)
         position = self._offset
         self._add_chunk(chunks.INDEX, (index.to_payload(self._head_end),))
         self._add_chunk(chunks.TAIL, (position.to_bytes(chunks.MOST[chunks.TAIL], "little"),))
@@ -94,6 +121,15 @@ class Writer:
             except OSError as error:
                 raise FileAccessError(f"cannot write: {error.strerror or error}") from error
         self._closed = True
+
+    def _add_front_copy(self) -> int | None:
+        """Repeat the front of the file, where that costs little; the offset of the copy."""
+        front = pack_front(self.frames, self._header)
+        if COPY_SHARE * (len(front) + chunks.OVERHEAD) > self._offset:
+            return None
+        position = self._offset
+        self._add_chunk(chunks.FRONT, (front,))
+        return position
 
     def _add_chunk(self, kind: str, parts: Sequence[bytes]) -> None:
         if self._closed:

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from pacodec.learning.clips import CodeClip, Grid
-from pacodec.learning.samples import Batch, Moment, moment, sample
+from pacodec.learning.samples import Batch, Chosen, Moment, choose, every, moment, sample
 from pacodec.predictors.network import Geometry
 
-FRAMES = 6
+FRAMES = 10
 """Frames of a batch."""
+THINNING = 4
+"""Of the pixels with no change near them, one in so many is learned from, for all of them: what is sure costs time."""
 MAX_PIXELS = 12_000
 """Pixels of a batch; of more, some are taken by chance."""
 KEYFRAMES = 0.03
@@ -32,13 +35,10 @@ class Sampler:
     def batch(self, step: int) -> Batch:
         """At most `MAX_PIXELS` attended pixels of `FRAMES` frames in random order; none where nothing happens."""
         rng = np.random.default_rng((self._seed, step))
-        moments = [self._one(rng) for _ in range(FRAMES)]
-        places = [np.flatnonzero(frame.attended) for frame in moments]
-        share = min(1.0, MAX_PIXELS / max(1, sum(map(len, places))))
-        chosen = [rng.permutation(p)[: int(np.ceil(len(p) * share))] for p in places]
-        batch = sample(list(zip(moments, chosen, strict=True)), self._geometry)
-        order = rng.permutation(len(batch))
-        return Batch(*(part[order] for part in (batch.windows, batch.passes, batch.last, batch.codes)))
+        chosen = [choose(self._one(rng), rng, THINNING) for _ in range(FRAMES)]
+        share = min(1.0, MAX_PIXELS / max(1, sum(len(frame.places) for frame in chosen)))
+        batch = sample([_some(frame, share, rng) for frame in chosen], self._geometry)
+        return batch.shuffled(torch.from_numpy(rng.permutation(len(batch))))
 
     def _one(self, rng: np.random.Generator) -> Moment:
         clip = self._clips[int(rng.choice(len(self._clips), p=self._shares))]
@@ -48,6 +48,11 @@ class Sampler:
             start = t if kind < KEYFRAMES else start
             return moment(clip, t, self._geometry, start, nearest(clip.grid(start), self._screens))
         return moment(clip, t, self._geometry)
+
+
+def _some(chosen: Chosen, share: float, rng: np.random.Generator) -> Chosen:
+    taken = rng.permutation(len(chosen.places))[: int(np.ceil(len(chosen.places) * share))]
+    return Chosen(chosen.moment, chosen.places[taken], chosen.weights[taken])
 
 
 def nearest(grid: Grid, screens: Sequence[Grid]) -> Grid:
@@ -73,13 +78,10 @@ def probe(clips: Sequence[CodeClip], geometry: Geometry, frames: int, pixels: in
     # The first frame of a clip has no past to be foreseen from.
     chosen = [(clip, t) for clip in clips for t in range(min(1 + stride // 2, len(clip) - 1), len(clip), stride)]
     moments = [moment(clip, t, geometry) for clip, t in chosen]
-    places = [np.flatnonzero(frame.attended) for frame in moments]
-    attended = sum(map(len, places))
+    attended = sum(int(np.count_nonzero(frame.attended)) for frame in moments)
     # An odd step, and none that the lattice of the passes divides, takes pixels of every pass.
     step = -(-attended // pixels) | 1
-    batches = [
-        sample([(frame, mine[::step])], geometry) for frame, mine in zip(moments, places, strict=True) if len(mine)
-    ]
+    batches = [sample([every(frame, step)], geometry) for frame in moments if frame.attended.any()]
     kept = sum(map(len, batches))
     surprises = sum(frame.surprises for frame in moments) / max(1, len(moments))
     return Probe(batches, len(moments), attended / max(1, kept), surprises)

@@ -44,7 +44,7 @@ class _Task:
         batch = self.sampler.batch(step).to(self.device)
         gate, codes = self.model(batch)
         bits: Tensor = gate + codes
-        return bits / max(1, len(batch))
+        return bits / max(1.0, float(batch.weights.sum()))
 
     def score(self) -> float:
         return bits_per_frame(self.model, self.validation, self.device)

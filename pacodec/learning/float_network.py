@@ -99,11 +99,12 @@ class PredictorNetwork(nn.Module):
         hidden = self.hidden_layers(batch, layers)[-1]
         same = batch.codes == batch.last
         gates = self._logits(hidden, layers["gate"])[:, 0]
-        gate_bits = functional.binary_cross_entropy_with_logits(gates, same.float(), reduction="sum")
+        weights = batch.weights
+        gate_bits = functional.binary_cross_entropy_with_logits(gates, same.float(), weights, reduction="sum")
         changed = torch.nonzero(~same)[:, 0]
         choices = self._logits(hidden[changed], layers["codes"])[:, : self.colours]
         choices = choices.scatter(1, batch.last[changed, None], IMPOSSIBLE)
-        code_bits = functional.cross_entropy(choices, batch.codes[changed], reduction="sum")
+        code_bits = functional.cross_entropy(choices, batch.codes[changed], reduction="none") @ weights[changed]
         return gate_bits / math.log(2), code_bits / math.log(2)
 
     def _activate(self, sums: Tensor, index: int) -> Tensor:

@@ -3,18 +3,21 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import cycle, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pacodec.grids import Grids
 from pacodec.learning.clips import CodeClip, Grid
 from pacodec.learning.request import Part, Split, split
 from pacodec.limits import GIB, MIB
 from pacodec.media import Frame, Image
 from pacodec.metrics import psnr
-from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform, learn_palette
+from pacodec.thrift import Thrift, noisy_thrifts
+from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform, colour_errors, learn_palette
 from pacodec.transforms.shades import ShadesTransform, frequent_colours, without
+from pacodec.trellis import steady_codes
 from pacodec.video.reader import VideoReader
 from pacodec.video.resize import resize
 
@@ -32,9 +35,16 @@ NOISE = 16
 NOISY_SHARE = 0.02
 """Share of pixels that change so little, yet change, from which footage is noisy."""
 MAX_MODEL_SHADES = 8192
-STEADY, NOISY_COLOURS = 22, 96
-"""In noisy footage a pixel's code stays until it has moved by more than so many levels, and there are fewer colours: of
-finer ones most would tell noise from noise."""
+NOISE_LEVELS, NOISY_COLOURS = 22, 96
+"""What noisy footage is held to move by for nothing, and its colours, which are fewer: of finer ones most would tell
+noise from noise."""
+TRAINED_QUALITIES, JUDGED_QUALITY = (3, 2, 4, 1), 3
+"""Of noisy footage: those whose codes the clips are learned from, in turn, and the one that is measured."""
+LOOK_AHEAD = 64
+"""Frames whose changes are decided at once."""
+
+Noise = Thrift | None
+"""What a change must be worth in noisy footage; None where it is clean."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +61,8 @@ class CodedFootage:
     split: str
     shades: bytes
     """Further colours of clean footage, as a model carries them; empty where there are none, or too many."""
-    steady: int
-    """Levels that a pixel moved by before its code changed; 0 where the footage is clean."""
+    noise: int
+    """Levels that pixels are held to move by for nothing; 0 where the footage is clean."""
     left_out: int
     """Frames of the part to train on that found no room in memory."""
 
@@ -83,14 +93,20 @@ def load_codes(
     surveys = [_survey(name, size, len(names)) for name in names]
     parts = split([survey.frames for survey in surveys], len(validation), len(test))
     noisy = float(np.median([surveys[part.clip].noise for part in parts.train])) > NOISY_SHARE
-    colours, steady = (NOISY_COLOURS, STEADY) if noisy else (MAX_COLOURS, 0)
+    colours, noise = (NOISY_COLOURS, NOISE_LEVELS) if noisy else (MAX_COLOURS, 0)
+    thrifts = noisy_thrifts(noise)
+    judged = thrifts[JUDGED_QUALITY] if noisy else None
+    learned = cycle(thrifts[quality] if noisy else None for quality in TRAINED_QUALITIES)
     sample = [picture for part in parts.train for picture in _within(surveys[part.clip], part)]
     palette = learn_palette(sample, colours)
     transform = PaletteTransform(palette)
     room = GRID_BYTES // (len(parts.train) + len(parts.validation))
-    train = [_code(names[part.clip], part, transform, size, hold, room, steady) for part in parts.train]
-    looked_at = [_code(names[part.clip], part, transform, size, hold, room, steady) for part in parts.validation]
-    held, quality = _held_out(names, parts, transform, size, hold, steady)
+    train = [
+        _code(names[part.clip], part, transform, size, hold, room, thrift)
+        for part, thrift in zip(parts.train, learned, strict=False)
+    ]
+    looked_at = [_code(names[part.clip], part, transform, size, hold, room, judged) for part in parts.validation]
+    held, quality = _held_out(names, parts, transform, size, hold, judged)
     return CodedFootage(
         palette=palette,
         train=train,
@@ -100,7 +116,7 @@ def load_codes(
         frame_rate=float(surveys[0].rate),
         split=parts.words,
         shades=b"" if noisy else _shades(sample, palette),
-        steady=steady,
+        noise=noise,
         left_out=sum(part.stop - part.start - len(clip) for part, clip in zip(parts.train, train, strict=True)),
     )
 
@@ -142,15 +158,19 @@ def _within(survey: _Survey, part: Part) -> Iterator[Image]:
 
 
 def _code(
-    name: str, part: Part, transform: PaletteTransform, size: tuple[int, int] | None, hold: int, room: int, steady: int
+    name: str,
+    part: Part,
+    transform: PaletteTransform,
+    size: tuple[int, int] | None,
+    hold: int,
+    room: int,
+    thrift: Noise,
 ) -> CodeClip:
     """The grids of a part, as many as fit into `room` bytes."""
     clip = CodeClip(hold)
-    last: Grid | None = None
     with VideoReader(name) as reader:
-        for picture in islice(_pictures(reader, size), part.start, part.stop):
-            last = _codes(picture, transform, last, steady)
-            clip.append(last)
+        for _, codes in _coded(islice(_pictures(reader, size), part.start, part.stop), transform, thrift):
+            clip.append(codes)
             if clip.bytes > room:
                 break
     return clip
@@ -165,13 +185,16 @@ def _shades(sample: Sequence[Image], palette: NDArray[np.uint8]) -> bytes:
     return stored
 
 
-def _codes(picture: Image, transform: PaletteTransform, last: Grid | None, steady: int) -> Grid:
-    """The nearest colours, uint8 [h, w]; where the last grid's are within `steady` levels, those stay."""
-    codes: Grid = transform.encode(picture[None])[0, 0]
-    if last is None or not steady:
-        return codes
-    moved = np.abs(picture.astype(np.int16) - transform.palette[last]).max(2)
-    return np.where(moved <= steady, last, codes)
+def _coded(pictures: Iterator[Image], transform: PaletteTransform, thrift: Noise) -> Iterator[tuple[Image, Grid]]:
+    """Pictures and their codes, uint8 [h, w]: the nearest colours, or of noisy footage those worth a change."""
+    errors = None if thrift is None else thrift.errors(colour_errors(transform.palette))
+    last: Grids | None = None
+    while window := list(islice(pictures, 1 if thrift is None else LOOK_AHEAD)):
+        codes = transform.encode(np.stack(window))[:, :1]
+        if thrift is not None and errors is not None:
+            codes = steady_codes(codes, errors, thrift.change, last)
+        last = codes[-1]
+        yield from zip(window, codes[:, 0], strict=True)
 
 
 def _held_out(
@@ -180,19 +203,18 @@ def _held_out(
     transform: PaletteTransform,
     size: tuple[int, int] | None,
     hold: int,
-    steady: int,
+    thrift: Noise,
 ) -> tuple[list[CodeClip], list[float]]:
     """The beginning of each test part, and the palette's PSNR on it."""
     clips, quality = [], []
     for part in parts.test:
         clip, values = CodeClip(hold), list[float]()
-        last: Grid | None = None
         with VideoReader(names[part.clip]) as reader:
-            for picture in islice(_pictures(reader, size), part.start, part.stop):
-                last = _codes(picture, transform, last, steady)
-                values.append(float(psnr(picture[None], transform.decode(last[None, None]))[0]))
-                clip.append(last)
-                if len(clip) * last.size * len(parts.test) > TEST_BYTES:
+            frames = islice(_pictures(reader, size), part.start, part.stop)
+            for picture, codes in _coded(frames, transform, thrift):
+                values.append(float(psnr(picture[None], transform.decode(codes[None, None]))[0]))
+                clip.append(codes)
+                if len(clip) * codes.size * len(parts.test) > TEST_BYTES:
                     break
         clips.append(clip)
         quality.append(float(np.mean(values)))

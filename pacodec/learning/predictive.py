@@ -30,12 +30,12 @@ def train_predictor(request: Request) -> Trained:
     request.report(f"{sum(map(len, footage.train))} frames to train on{seen}; {footage.split}")
     screens = choose_screens(footage.train)
     reached, worst = round(float(np.mean(footage.psnr)), 3), round(min(footage.psnr), 3)
-    if footage.steady:
-        request.report(f"noisy footage: a pixel's code stays until it has moved by {footage.steady} levels")
+    if footage.noise:
+        request.report("noisy footage: a pixel's code stays until a change is worth its price")
     request.report(f"{len(footage.palette)} colours give {reached:.1f} dB held out; {len(screens)} known screens")
     network, steps = fit_predictor(request, footage, screens, GEOMETRY)
     network.cpu()
-    shape = {**hyperparameters(GEOMETRY, screens), "steady": footage.steady}
+    shape = {**hyperparameters(GEOMETRY, screens), "noise": footage.noise}
     frames = sum(map(len, footage.test))
     held = probe(footage.test, GEOMETRY, TEST_FRAMES, TEST_PIXELS)
     ours = bits_per_frame(network, held, torch.device("cpu")) + flag_bits(footage.test, held.surprises)

@@ -67,13 +67,22 @@ class Batch:
     """int64 [n], as the two below."""
     last: Tensor
     codes: Tensor
+    weights: Tensor
+    """How many pixels each stands for, float32 [n]."""
 
     def __len__(self) -> int:
         return len(self.codes)
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
-        return Batch(*(part.to(device) for part in (self.windows, self.passes, self.last, self.codes)))
+        return Batch(*(part.to(device) for part in self._parts()))
+
+    def shuffled(self, order: Tensor) -> "Batch":
+        """The same pixels in another order, int64 [n]."""
+        return Batch(*(part[order] for part in self._parts()))
+
+    def _parts(self) -> tuple[Tensor, ...]:
+        return self.windows, self.passes, self.last, self.codes, self.weights
 
 
 def positions(geometry: Geometry) -> int:
@@ -81,17 +90,44 @@ def positions(geometry: Geometry) -> int:
     return geometry.inputs // geometry.embedding
 
 
-def sample(moments: Sequence[tuple[Moment, Places]], geometry: Geometry) -> Batch:
-    """The pixels at the places (y * w + x) of each moment."""
-    n = sum(len(places) for _, places in moments)
+@dataclass(frozen=True)
+class Chosen:
+    """Pixels of one frame that are asked about."""
+
+    moment: Moment
+    places: Places
+    """y * w + x, int64 [n]."""
+    weights: NDArray[np.float32]
+    """How many pixels each stands for, [n]."""
+
+
+def every(moment: Moment, step: int = 1) -> Chosen:
+    """Each `step`-th of the attended pixels, that stand for themselves."""
+    places = np.flatnonzero(moment.attended)[::step]
+    return Chosen(moment, places, np.ones(len(places), np.float32))
+
+
+def choose(moment: Moment, rng: np.random.Generator, thinning: int) -> Chosen:
+    """The attended pixels near a change, and one of `thinning` of the others, which are easily foreseen."""
+    places = np.flatnonzero(moment.attended)
+    changed = (moment.now != moment.past[0]).astype(np.uint8)
+    near = cv2.dilate(changed, np.ones((3, 3), np.uint8)).ravel()[places] > 0
+    kept = near | (rng.random(len(places)) * thinning < 1)
+    return Chosen(moment, places[kept], np.where(near, 1, thinning).astype(np.float32)[kept])
+
+
+def sample(chosen: Sequence[Chosen], geometry: Geometry) -> Batch:
+    """Those pixels as a batch."""
+    n = sum(len(frame.places) for frame in chosen)
     windows = np.empty((n, positions(geometry)), np.int32)
     answers = np.empty((3, n), np.int64)
     at = 0
-    for frame, places in moments:
-        rows = slice(at, at + len(places))
-        _fill(windows[rows], answers[:, rows], frame, places, geometry)
-        at += len(places)
-    return Batch(torch.from_numpy(windows), *map(torch.from_numpy, answers))
+    for frame in chosen:
+        rows = slice(at, at + len(frame.places))
+        _fill(windows[rows], answers[:, rows], frame.moment, frame.places, geometry)
+        at += len(frame.places)
+    weights = np.concatenate([np.zeros(0, np.float32), *(frame.weights for frame in chosen)])
+    return Batch(torch.from_numpy(windows), *map(torch.from_numpy, (*answers, weights)))
 
 
 def _fill(windows: NDArray[np.int32], answers: NDArray[np.int64], frame: Moment, places: Places, g: Geometry) -> None:

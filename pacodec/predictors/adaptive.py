@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pacodec.entropy import RangeDecoder, RangeEncoder, SymbolCoder
 from pacodec.errors import CorruptFileError
 from pacodec.grids import Grids, GridSpec
-from pacodec.predictors.base import GridDecoder, GridEncoder
+from pacodec.predictors.base import GridDecoder, GridEncoder, check_grid
 from pacodec.predictors.nominal import Codes, NominalModel
 from pacodec.predictors.ordinal import OrdinalModel
 from pacodec.predictors.squeezed import pack_first, unpack_first
@@ -22,13 +22,21 @@ class AdaptivePredictor:
     """Learns as it goes; see `nominal` and `ordinal` for the two natures of grids."""
 
     name = "adaptive"
+    looks_back = 0
+    origin = b""
+
+    def memory(self, spec: GridSpec) -> int:
+        """See `Predictor.memory`."""
+        return (OrdinalModel if spec.ordinal else NominalModel).memory(spec)
 
     def encoder(self, spec: GridSpec, costs: NDArray[np.float64] | None = None) -> GridEncoder:
         """A fresh encoder of one GOP, which keeps every code."""
+        check_grid(self, spec)
         return _Encoder(spec)
 
     def decoder(self, spec: GridSpec, payload: bytes) -> GridDecoder:
         """A fresh decoder of one GOP's payload."""
+        check_grid(self, spec)
         return _Decoder(spec, payload)
 
 

@@ -5,8 +5,6 @@ picture stands still, and what moves, moves on from where it was. A block that c
 and then attended to as a whole.
 """
 
-from collections import deque
-
 import numpy as np
 
 from pacodec.entropy import Bits, Integers, SymbolCoder
@@ -24,22 +22,19 @@ _MAX_AGE = 255
 class Attention:
     """The attended pixels of each grid of one GOP. Encoder and decoder run the same object."""
 
-    def __init__(self, shape: tuple[int, ...], dilation: int, history: int) -> None:
+    def __init__(self, shape: tuple[int, ...], dilation: int) -> None:
         """`shape`: height and width of the grid."""
         height, width = shape
-        self._height, self._width, self._dilation = height, width, dilation
-        self._stride = width + 2 * dilation
-        self._near = np.zeros((height + 2 * dilation, self._stride), np.bool_)
-        steps = np.arange(2 * dilation + 1)
-        self._around = (steps[:, None] * self._stride + steps).ravel()
-        self._changes: deque[Integers] = deque(maxlen=history)
+        self._dilation = dilation
         self._blocks = _Surprises(-(-height // BLOCK), -(-width // BLOCK))
 
-    def code(self, coder: SymbolCoder, changed: Bits | None) -> Bits:
-        """The attended pixels of the next grid, bool [h, w]. `changed`: where it differs from the last one, bool
-        [h, w], or None when decoding.
+    def code(self, coder: SymbolCoder, recent: Bits, changed: Bits | None) -> Bits:
+        """The attended pixels of the next grid, bool [h, w].
+
+        `recent`: where one of the last `history` grids changed; `changed`: where this one differs from the last, or
+        None when decoding; both bool [h, w].
         """
-        attended = self._expected()
+        attended = _dilated(_dilated(recent, self._dilation).T, self._dilation).T
         surprised = None if changed is None else np.any(in_blocks(changed & ~attended), (1, 3))
         # A block that is attended to as a whole holds no surprise.
         asked = np.any(in_blocks(~attended), (1, 3))
@@ -48,23 +43,14 @@ class Attention:
             attended |= over_blocks(blocks, attended.shape)
         return attended
 
-    def remember(self, changed: Integers) -> None:
-        """Take the places (y * width + x) that differ between the grid just coded and the one before it."""
-        self._changes.append(changed)
 
-    def _expected(self) -> Bits:
-        near = self._near.reshape(-1)
-        marked = []
-        for changed in self._changes:
-            y, x = np.divmod(changed, self._width)
-            places = ((y * self._stride + x)[:, None] + self._around).ravel()
-            near[places] = True
-            marked.append(places)
-        d = self._dilation
-        attended = self._near[d : d + self._height, d : d + self._width].copy()
-        for places in marked:
-            near[places] = False
-        return attended
+def _dilated(mask: Bits, distance: int) -> Bits:
+    """Where a row of the mask, at most `distance` away, is set; bool [h, w]."""
+    grown = mask.copy()
+    for step in range(1, distance + 1):
+        grown[step:] |= mask[:-step]
+        grown[:-step] |= mask[step:]
+    return grown
 
 
 class _Surprises:

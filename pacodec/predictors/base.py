@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pacodec import limits
 from pacodec.grids import Grids, GridSpec
 
 
@@ -40,6 +41,21 @@ class Predictor(Protocol):
     def name(self) -> str:
         """The name that the header carries."""
 
+    @property
+    def origin(self) -> bytes | None:
+        """What `get_predictor` makes the same one of in another process: a model file, b"" where it needs none; None
+        where coding in several processes would gain nothing.
+        """
+
+    @property
+    def looks_back(self) -> int:
+        """Grids equal to their predecessor after which further ones need not be coded: a predictor that knows movement
+        by several grids would take a pause for none if they were left out at once.
+        """
+
+    def memory(self, spec: GridSpec) -> int:
+        """Bytes that decoding or encoding a GOP of such grids takes, about; checked before they are taken."""
+
     def encoder(self, spec: GridSpec, costs: NDArray[np.float64] | None = None) -> GridEncoder:
         """A fresh encoder: GOPs are independent.
 
@@ -49,3 +65,9 @@ class Predictor(Protocol):
 
     def decoder(self, spec: GridSpec, payload: bytes) -> GridDecoder:
         """A fresh decoder of one GOP's payload, which is untrusted."""
+
+
+def check_grid(predictor: Predictor, spec: GridSpec) -> None:
+    """Raise LimitError where grids of a file's declared size would take too much memory."""
+    shape = f"{spec.channels}x{spec.height}x{spec.width}"
+    limits.check_memory(f"a code grid of {shape} in the predictor {predictor.name}", predictor.memory(spec))

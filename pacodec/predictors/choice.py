@@ -27,10 +27,17 @@ class Choice:
     def __init__(self, costs: NDArray[np.float64]) -> None:
         """`costs`: nats, float64 [256, 256] with a zero diagonal."""
         self._costs = costs
+        self._deviation = float(costs[~np.eye(len(costs), dtype=np.bool_)].min())
+
+    def burden(self, wanted: Codes, other: Codes) -> NDArray[np.float64]:
+        """nats that starting from other codes costs, about, float64 of the shape of both."""
+        return np.minimum(self._costs[wanted, other], _SURPRISE_COST)
 
     def matters(self, wanted: Codes, other: Codes) -> Bits:
-        """Where another code would be put right, bool, of the shape of both."""
-        worth: Bits = self._costs[wanted, other] > _CHANGE_COST
+        """Where another code would be put right, bool, of the shape of both: what any deviation costs does not count,
+        or noise would make all pictures different.
+        """
+        worth: Bits = self._costs[wanted, other] > _CHANGE_COST + self._deviation
         return worth
 
     def worth_a_change(self, wanted: Codes, last: Codes) -> Bits:

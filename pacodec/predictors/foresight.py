@@ -5,6 +5,8 @@ the code that the network expects most? Else the one that followed these surroun
 the network's weights. Counts in contexts are mixed into the network's log-odds wherever those leave a doubt.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pacodec.entropy import ONE, Bits, Integers, SymbolCoder, normalize
@@ -13,14 +15,18 @@ from pacodec.predictors.choice import Choice
 from pacodec.predictors.hashing import Hashes, salts, scramble, write_last
 from pacodec.predictors.logistic import STRETCH, UNIT, exp, squash
 from pacodec.predictors.mixer import MAX_BATCH, Mixer
-from pacodec.predictors.network import IntegerNetwork, Reals
-from pacodec.predictors.passes import PASSES, pass_of
+from pacodec.predictors.network import Geometry, IntegerNetwork, Reals
+from pacodec.predictors.passes import PASSES, SPACING, pass_of
 from pacodec.predictors.past import Codes, Past
+from pacodec.predictors.tally import STATES, TREND, TRENDS, Tally, rounds
 
 _CERTAIN = 7 * UNIT
 """Log-odds from which the network is believed without asking the counts."""
-_AHEAD = 1 << 15
-"""Pixels up to which what the past says is computed for all passes at once; beyond, a batch at a time."""
+_AHEAD = 1 << 21
+"""Numbers of the first layer up to which what the past says is computed for all passes at once; beyond, a batch at a
+time."""
+_WINDOWS = 1 << 21
+"""Inputs of the network that are gathered at once."""
 _TABLE_BITS = 20
 _PROPOSAL_BITS = 18
 _FREQUENCY_BITS = 20
@@ -39,13 +45,20 @@ class Foresight:
         self._network = network
         geometry = network.geometry
         self._past = Past(geometry, network.embedding, first)
-        self._attention = Attention(first.shape, geometry.dilation, geometry.history)
+        self._attention = Attention(first.shape, geometry.dilation)
         self._pass_of = pass_of(first.shape[0], first.shape[1]).ravel()
-        self._same = Mixer(4, PASSES * _BUCKETS, _TABLE_BITS, prior=True)
+        self._tally = Tally(first.shape)
+        self._same = Mixer(6, PASSES * _BUCKETS * TRENDS, _TABLE_BITS, prior=True)
         self._expected = Mixer(3, PASSES * _BUCKETS, _TABLE_BITS, prior=True)
         self._proposed = Mixer(3, PASSES * _BUCKETS, _TABLE_BITS, prior=True)
         self._successors = np.zeros(1 << _PROPOSAL_BITS, np.uint8)
         self._salts = salts(32)
+
+    @staticmethod
+    def memory(geometry: Geometry, height: int, width: int) -> int:
+        """Bytes that coding grids of this size takes, about; LimitError where the model sees too much of them."""
+        tables = 3 * (4 << _TABLE_BITS) + 4 * (_WINDOWS + _AHEAD) + Tally.memory(height, width)
+        return Past.check_size(geometry, height, width) + tables + 24 * height * width
 
     def code(self, coder: SymbolCoder, truth: Codes | None, choice: Choice | None = None) -> Codes:
         """The next grid, uint8 [h, w]; `truth` is the same, or None when decoding.
@@ -56,31 +69,38 @@ class Foresight:
         changed: Bits | None = None
         if truth is not None:
             changed = truth != past.codes if choice is None else choice.worth_a_change(truth, past.codes)
-        places = np.flatnonzero(self._attention.code(coder, changed))
+        geometry = self._network.geometry
+        recent = past.changed_within(geometry.history)
+        places = np.flatnonzero(self._attention.code(coder, recent, changed))
         past.begin(places)
         order = self._pass_of[places]
-        ahead = self._products_of_past(places) if len(places) <= _AHEAD else None
-        moves = [np.zeros(0, np.int64)]
+        ahead = self._products_of_past(places) if len(places) * geometry.hidden <= _AHEAD else None
         for turn in range(PASSES):
             mine = np.flatnonzero(order == turn)
             for at in range(0, len(mine), MAX_BATCH):
                 numbers = mine[at : at + MAX_BATCH]
                 batch = places[numbers]
                 products = self._products_of_past(batch) if ahead is None else ahead[numbers]
-                products += self._network.products(past.windows_now(batch), 0)
+                products += self._products(past.windows_now, batch, slice(0, geometry.inputs_now))
                 hidden = self._network.hidden(products, turn)
                 wanted = None if truth is None else truth.reshape(-1)[batch]
                 codes = self._code_pixels(coder, turn, batch, hidden, wanted, choice)
-                moves.append(batch[codes != past.last.reshape(-1)[batch]])
                 past.fill(batch, codes)
-        moved = np.concatenate(moves)
-        past.finish(moved)
-        self._attention.remember(moved)
+        past.finish()
         return past.codes.copy()
 
     def _products_of_past(self, places: Integers) -> Reals:
-        network = self._network
-        return network.products(self._past.windows_past(places), network.geometry.inputs_now)
+        geometry = self._network.geometry
+        return self._products(self._past.windows_past, places, slice(geometry.inputs_now, geometry.inputs))
+
+    def _products(self, windows: Callable[[Integers], Reals], places: Integers, inputs: slice) -> Reals:
+        """What some of the inputs add to the first layer at n places, float32 [n, hidden]."""
+        step = max(1, _WINDOWS // (inputs.stop - inputs.start))
+        parts = [
+            self._network.products(windows(places[at : at + step]), inputs.start)
+            for at in range(0, max(len(places), 1), step)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _code_pixels(
         self,
@@ -100,9 +120,11 @@ class Foresight:
         certain = gate >= _CERTAIN
         same[certain] = coder.bits(squash(gate[certain]), None if known is None else known[certain])
         doubtful = np.flatnonzero(~certain)
-        if len(doubtful):
-            rest = None if known is None else known[doubtful]
-            same[doubtful] = self._code_doubtful(coder, turn, places[doubtful], gate[doubtful], rest)
+        for numbers in rounds(places[doubtful], self._past.codes.shape[1], SPACING[turn]):
+            part = doubtful[numbers]
+            rest = None if known is None else known[part]
+            same[part] = self._code_doubtful(coder, turn, places[part], gate[part], rest)
+        self._tally.clear()
         left = np.flatnonzero(~same)
         if len(left):
             logits = self._network.codes(hidden[left])
@@ -116,16 +138,23 @@ class Foresight:
         around = self._past.surroundings(places)
         bucket = _certainty(gate)
         last = around[0].astype(np.uint64)
+        row, column = self._tally.states(places, around[0])
+        lines = (row * STATES + column) * PASSES + turn
         contexts = np.stack(
             [
                 self._hash(around, turn),
                 self._hash(around[:6], turn + bucket * PASSES),
                 (last << np.uint64(32)) + places.astype(np.uint64),
                 (bucket * PASSES + turn).astype(np.uint64),
+                (lines * _BUCKETS + bucket).astype(np.uint64),
+                (lines * 256 + around[0]).astype(np.uint64),
             ]
         )
-        contexts = scramble(contexts * self._salts[:4, None])
-        return self._same.code(coder, contexts, turn * _BUCKETS + bucket, truth, gate)
+        contexts = scramble(contexts * self._salts[: len(contexts), None])
+        chosen = (turn * _BUCKETS + bucket) * TRENDS + TREND[row]
+        same = self._same.code(coder, contexts, chosen, truth, gate)
+        self._tally.add(places, around[0], same)
+        return same
 
     def _code_changes(
         self, coder: SymbolCoder, turn: int, places: Integers, logits: Integers, truth: Codes | None

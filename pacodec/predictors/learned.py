@@ -16,7 +16,7 @@ from pacodec.errors import CorruptFileError, ModelError
 from pacodec.grids import Grids, GridSpec
 from pacodec.naming import naming
 from pacodec.predictors.adaptive import AdaptivePredictor
-from pacodec.predictors.base import GridDecoder, GridEncoder, Predictor
+from pacodec.predictors.base import GridDecoder, GridEncoder, Predictor, check_grid
 from pacodec.predictors.choice import Choice
 from pacodec.predictors.foresight import Foresight
 from pacodec.predictors.hedge import HedgedEncoder
@@ -42,9 +42,13 @@ class LearnedPredictor:
 
     name = "learned"
 
-    def __init__(self, network: IntegerNetwork, screens: NDArray[np.uint8]) -> None:
-        """`screens`: uint8 [S, h, w], S <= `MAX_SCREENS`; of use where the grid has their size."""
-        self.network, self.screens = network, screens
+    def __init__(self, network: IntegerNetwork, screens: NDArray[np.uint8], origin: bytes | None = None) -> None:
+        """`screens`: uint8 [S, h, w], S <= `MAX_SCREENS`, of use where the grid has their size; `origin`: the model
+        file of both.
+        """
+        self.network, self.screens, self.origin = network, screens, origin
+        geometry = network.geometry
+        self.looks_back = max(geometry.history, geometry.hold, len(geometry.radii) - 2)
 
     @classmethod
     def from_model(cls, model: ModelFile) -> Self:
@@ -54,7 +58,8 @@ class LearnedPredictor:
         arrays, hyperparameters = model.arrays(), model.info.hyperparameters
         with naming(model.name):
             network = IntegerNetwork(arrays, Geometry.from_hyperparameters(hyperparameters))
-            return cls(network, _screens(arrays.get("screens"), hyperparameters.get("screens")))
+            screens = _screens(arrays.get("screens"), hyperparameters.get("screens"))
+            return cls(network, screens, model.data)
 
     def knows(self, spec: GridSpec, screen: int) -> bool:
         """Whether there is a screen of that number for such grids."""
@@ -65,10 +70,11 @@ class LearnedPredictor:
         if not len(self.screens) or self.screens.shape[1:] != grid.shape:
             return _NO_SCREEN
         wanted = np.broadcast_to(grid, self.screens.shape)
-        differs = self.screens != grid if choice is None else choice.matters(wanted, self.screens)
-        differing = differs.sum((1, 2))
-        nearest = int(differing.argmin())
-        return nearest if int(differing[nearest]) * _WORTH <= grid.size else _NO_SCREEN
+        burden = self.screens != grid if choice is None else choice.burden(wanted, self.screens)
+        nearest = int(burden.sum((1, 2)).argmin())
+        screen = self.screens[nearest]
+        differing = screen != grid if choice is None else choice.matters(grid, screen)
+        return nearest if int(differing.sum()) * _WORTH <= grid.size else _NO_SCREEN
 
     def start(self, spec: GridSpec, screen: int) -> Codes:
         """A screen as a grid, uint8 [C, h, w]: further channels are zero."""
@@ -76,15 +82,24 @@ class LearnedPredictor:
         grid[0] = self.screens[screen]
         return grid
 
+    def memory(self, spec: GridSpec) -> int:
+        """See `Predictor.memory`."""
+        others = NominalModel.memory(spec) if spec.channels > 1 else 0
+        return Foresight.memory(self.network.geometry, spec.height, spec.width) + others + self.screens.nbytes
+
     def encoder(self, spec: GridSpec, costs: NDArray[np.float64] | None = None) -> GridEncoder:
         """A fresh encoder of one GOP."""
+        check_grid(self, spec)
         encoder = _Encoder(self, spec, None if costs is None else Choice(costs))
         return HedgedEncoder(encoder, _OTHERS, spec)
 
     def decoder(self, spec: GridSpec, payload: bytes) -> GridDecoder:
         """A fresh decoder of one GOP's payload."""
         other = _OTHERS.get(payload[0]) if payload else None
-        return other.decoder(spec, payload[1:]) if other else _Decoder(self, spec, payload)
+        if other:
+            return other.decoder(spec, payload[1:])
+        check_grid(self, spec)
+        return _Decoder(self, spec, payload)
 
 
 def _screens(packed: NDArray[Any] | None, shape: object) -> NDArray[np.uint8]:

@@ -96,6 +96,12 @@ class NominalModel:
             (np.arange(top, _BLOCK, 2)[:, None] * s + np.arange(left, _BLOCK, 2)).ravel() for top, left in LATTICES
         ]
 
+    @staticmethod
+    def memory(spec: GridSpec) -> int:
+        """Bytes that coding such grids takes, about: the tables of counts, three padded grids and the copies of one."""
+        tables = (2 << _TABLE_BITS) + (1 << _SPELLING_TABLE_BITS)
+        return 4 * tables + 8 * spec.size + 2 * spec.height * spec.width
+
     def code(self, coder: SymbolCoder, truth: Codes | None, leading: Codes | None = None) -> Codes:
         """The next grid, uint8 [C, h, w]; `truth` is the same, or None when decoding; `leading`: its given channels."""
         wanted = None

@@ -4,21 +4,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec.grids import Grids, GridSpec
-from pacodec.predictors.base import GridDecoder, GridEncoder
-from pacodec.predictors.squeezed import BoundedReader, stream_compressor
+from pacodec.predictors.base import GridDecoder, GridEncoder, check_grid
+from pacodec.predictors.squeezed import WINDOW_BITS, BoundedReader, stream_compressor
 
 
 class NonePredictor:
     """Predicts each code to be the last grid's, the first grid's to be 0; codes the difference mod 256."""
 
     name = "none"
+    looks_back = 0
+    origin = None  # zstd works beside other threads
+
+    def memory(self, spec: GridSpec) -> int:
+        """See `Predictor.memory`."""
+        return 5 * spec.size + (1 << WINDOW_BITS)
 
     def encoder(self, spec: GridSpec, costs: NDArray[np.float64] | None = None) -> GridEncoder:
         """A fresh encoder of one GOP, which keeps every code."""
+        check_grid(self, spec)
         return _Encoder(spec)
 
     def decoder(self, spec: GridSpec, payload: bytes) -> GridDecoder:
         """A fresh decoder of one GOP's payload."""
+        check_grid(self, spec)
         return _Decoder(spec, payload)
 
 

@@ -45,6 +45,11 @@ class OrdinalModel:
         self._groups = list(zip([0, *ends[:-1]], ends, strict=True))
         self._counts = np.repeat(_prior(), _PRESENT_CLASSES, axis=0)
 
+    @staticmethod
+    def memory(spec: GridSpec) -> int:
+        """Bytes that coding such grids takes, about: what is kept of each code, and a group's classes and order."""
+        return 32 * spec.size
+
     def code(self, coder: SymbolCoder, truth: Codes | None) -> Codes:
         """The next grid, uint8 [C, h, w]; `truth` is the same, or None when decoding."""
         grid = self._last.copy()
@@ -63,15 +68,16 @@ class OrdinalModel:
         self._last = grid
         return grid.reshape(self._shape).copy()
 
-    def _classes(self, start: int, end: int, moved: Integers | None) -> Integers:
-        """The class of each code of channels start .. end - 1, int64 [(end - start) * h * w]."""
-        past = np.searchsorted(_SCALE_EDGES, self._recent[start:end].ravel(), side="right")
-        if moved is None:
-            return past * _PRESENT_CLASSES
-        present = np.searchsorted(_PRESENT_EDGES, (moved << _UNIT_BITS) // start, side="right")
-        return past * _PRESENT_CLASSES + np.tile(present, end - start)
+    def _classes(self, start: int, end: int, moved: Integers | None) -> Codes:
+        """The class of each code of channels start .. end - 1, uint8 [(end - start) * h * w]."""
+        classes = np.searchsorted(_SCALE_EDGES, self._recent[start:end].ravel(), side="right").astype(np.uint8)
+        classes *= _PRESENT_CLASSES
+        if moved is not None:
+            present = np.searchsorted(_PRESENT_EDGES, (moved << _UNIT_BITS) // start, side="right")
+            classes += np.tile(present.astype(np.uint8), end - start)
+        return classes
 
-    def _code_differences(self, coder: SymbolCoder, classes: Integers, truth: Codes | None) -> Codes:
+    def _code_differences(self, coder: SymbolCoder, classes: Codes, truth: Codes | None) -> Codes:
         """Differences mod 256 of n codes, uint8 [n]."""
         order = np.argsort(classes, kind="stable")
         members = np.bincount(classes, minlength=len(self._counts))
@@ -86,7 +92,8 @@ class OrdinalModel:
         )
         change = np.empty(len(classes), np.uint8)
         change[order] = symbols
-        self._counts += _GAIN * np.bincount(classes[order] << 8 | symbols, minlength=self._counts.size).reshape(-1, 256)
+        labels = classes[order].astype(np.int64) << 8 | symbols
+        self._counts += _GAIN * np.bincount(labels, minlength=self._counts.size).reshape(-1, 256)
         while (heavy := self._counts.sum(1) > _MOST).any():
             self._counts[heavy] -= self._counts[heavy] >> 1
         return change

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PASSES = 5
+SPACING = (4, 4, 2, 2, 1)
+"""Of the pixels of each pass, in a row, rounded down."""
 
 
 def pass_of(height: int, width: int) -> NDArray[np.uint8]:

@@ -3,7 +3,6 @@
 Everything here changes only where codes change; the rest of a frame costs one copy of its memory.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from pacodec import limits
 from pacodec.entropy import Integers
 from pacodec.predictors.network import EDGE, UNKNOWN, Geometry, Reals
 
@@ -27,6 +27,7 @@ class Past:
 
     def __init__(self, geometry: Geometry, embedding: NDArray[np.int8], first: Codes) -> None:
         """`embedding`: int8 [258, E]; `first`: the grid that all of the past is at first, uint8 [h, w]."""
+        self.check_size(geometry, *first.shape)
         self._geometry, self._embedding = geometry, embedding
         self._radius = r = max(geometry.radii)
         self._height, self._width = first.shape
@@ -38,8 +39,20 @@ class Past:
         self._background = plane
         self.codes, self.last, self.before = first.copy(), first.copy(), first.copy()
         self._changed_at = np.zeros(first.shape, np.int32)
-        self._held: deque[Integers] = deque(maxlen=geometry.hold)
         self._time = 0
+
+    @staticmethod
+    def check_size(geometry: Geometry, height: int, width: int) -> int:
+        """Bytes of the planes for grids of this size; LimitError where they are too many."""
+        border = 2 * max(geometry.radii)
+        size = len(geometry.radii) * (height + border) * (width + border) * geometry.embedding
+        name = f"the size of what the model sees of {width}x{height} codes, in bytes,"
+        return limits.check(name, size, limits.MAX_PAST_BYTES)
+
+    def changed_within(self, grids: int) -> NDArray[np.bool_]:
+        """Where one of that many last grids differs from the one before it, bool [h, w]."""
+        recent: NDArray[np.bool_] = self._changed_at > max(self._time - grids, 0)
+        return recent
 
     def begin(self, attended: Integers) -> None:
         """Start the next grid: the last one again, but unknown at the attended places (y * w + x)."""
@@ -54,15 +67,13 @@ class Past:
         self._flat(self._planes[0])[self._in_plane(places)] = self._embedding[codes]
         self.codes.reshape(-1)[places] = codes
 
-    def finish(self, changed: Integers) -> None:
-        """End this grid, which differs from the last one at the places `changed`."""
+    def finish(self) -> None:
+        """End this grid."""
         self._time += 1
-        changed_at = self._changed_at.reshape(-1)
-        changed_at[changed] = self._time
-        self._held.append(changed)
-        if len(self._held) == self._geometry.hold:
-            settled = self._held[0]
-            settled = settled[changed_at[settled] == self._time - self._geometry.hold + 1]
+        self._changed_at[self.codes != self.last] = self._time
+        held_since = self._time - self._geometry.hold + 1
+        if held_since > 0:
+            settled = np.flatnonzero(self._changed_at == held_since)
             codes = self.codes.reshape(-1)[settled]
             self._flat(self._background)[self._in_plane(settled)] = self._embedding[codes]
 

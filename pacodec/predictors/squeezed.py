@@ -6,6 +6,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from pacodec.container.squeeze import ZSTD_MAGIC
 from pacodec.errors import CorruptFileError
 from pacodec.grids import GridSpec
 
@@ -13,6 +14,9 @@ LEVEL = 19
 _SIZE = struct.Struct("<I")
 WINDOW_BITS = 23
 """8 MiB: some hundred grids back, and all the memory that a hostile frame can make the decoder take."""
+_BLOCK_HEADER_BYTES, _CHECKSUM_BYTES = 3, 4
+_RUN = 1
+"""The type of a block that is one byte, repeated."""
 
 
 def stream_compressor() -> "zstandard.ZstdCompressionObj":
@@ -55,7 +59,8 @@ class BoundedReader:
 
     def __init__(self, payload: bytes) -> None:
         decompressor = zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_BITS)
-        self._reader = decompressor.stream_reader(payload, read_across_frames=True)
+        self._payload = payload
+        self._reader = decompressor.stream_reader(payload, read_across_frames=False)
 
     def read(self, size: int) -> bytes:
         """The next `size` bytes; CorruptFileError where the payload is damaged or holds fewer."""
@@ -71,10 +76,29 @@ class BoundedReader:
         return b"".join(parts)
 
     def finish(self) -> None:
-        """Raise CorruptFileError where something follows that nobody asked for."""
+        """Raise CorruptFileError where the payload is not one frame of what was asked for, and nothing else."""
         try:
             more = self._reader.read(1)
         except zstandard.ZstdError as error:
-            raise CorruptFileError(f"zstd data is followed by something else: {error}") from error
+            raise CorruptFileError(f"zstd data is invalid at its end: {error}") from error
         if more:
             raise CorruptFileError("zstd data goes on after its last grid")
+        if _frame_size(self._payload) != len(self._payload):
+            raise CorruptFileError("zstd data is not one frame that nothing follows")
+
+
+def _frame_size(payload: bytes) -> int:
+    """Bytes of the zstd frame that a payload begins with (RFC 8878, section 3.1.1); 0 where it is none or is cut.
+
+    The decompressor stops at the end of a frame, but does not tell where that is.
+    """
+    if payload[:4] != ZSTD_MAGIC:
+        return 0
+    at, last = zstandard.frame_header_size(payload), False
+    while not last:
+        header = int.from_bytes(payload[at : at + _BLOCK_HEADER_BYTES], "little")
+        last = bool(header & 1)
+        at += _BLOCK_HEADER_BYTES + (1 if header >> 1 & 3 == _RUN else header >> 3)
+        if at > len(payload):
+            return 0
+    return at + (_CHECKSUM_BYTES if zstandard.get_frame_parameters(payload).has_checksum else 0)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,15 @@ from pacodec.transforms.layers import ConvUnit
 
 LEVELS = 255
 """Steps of an 8-bit code of a latent in [0, 1]."""
+
+
+class Phase(NamedTuple):
+    """A part of a network's training."""
+
+    share: float
+    """Of the steps, or of the time."""
+    learning_rate: float
+    """At its top."""
 
 
 class Autoencoder(nn.Module, ABC):
@@ -25,7 +34,10 @@ class Autoencoder(nn.Module, ABC):
     """(height, width) that a fixed-size network works at; None where any size will do."""
     folded: bool = False
     """True once normalisation is part of the weights."""
-    learning_rate: ClassVar[float] = 1e-3
+    phase: int = 0
+    """The one that it is in."""
+    phases: ClassVar[tuple[Phase, ...]] = (Phase(1.0, 1e-3),)
+    """Of its training."""
 
     @property
     @abstractmethod
@@ -56,6 +68,14 @@ class Autoencoder(nn.Module, ABC):
 
     def initialise(self, images: Tensor) -> None:
         """Choose starting weights from a sample of training images; by default the random ones stay."""
+
+    def begin_phase(self, images: Tensor) -> None:
+        """Make ready for the phase of the training that comes, given a sample of training images."""
+
+    def reproduce(self, images: Tensor) -> Tensor:
+        """Images as 8-bit codes give them back: what training validates."""
+        codes = torch.round(self.encode(images) * LEVELS)
+        return self.decode(codes / LEVELS)[..., : images.shape[2], : images.shape[3]].float()
 
     def fold(self) -> None:
         """Make normalisation part of the weights; the network can no longer be trained."""

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pacodec.transforms.autoencoder import Autoencoder
-from pacodec.transforms.layers import GroupLinear, from_blocks, principal_directions, to_blocks
+from pacodec.transforms.autoencoder import Autoencoder, Phase
+from pacodec.transforms.components import Components, principal_components
+from pacodec.transforms.layers import GroupLinear, from_blocks, to_blocks
 
 ROWS = COLUMNS = 4
 GROUPS = ROWS * COLUMNS
@@ -24,7 +25,7 @@ MARGIN = 0.1
 class BlockAutoencoder(Autoencoder):
     """`codes` values a block, after hidden layers of the given widths; `rank` factorises every layer (0: full)."""
 
-    learning_rate = 1e-4  # it starts at the principal components, where larger steps do harm
+    phases = (Phase(1.0, 1e-4),)  # it starts at the principal components, where larger steps do harm
 
     def __init__(
         self,
@@ -76,14 +77,14 @@ class BlockAutoencoder(Autoencoder):
 
         Hidden layers pass a component through a ReLU unshifted: their biases keep it positive on the sample.
         """
-        x = to_blocks(images, ROWS, COLUMNS)
-        mean = x.mean(1, keepdim=True)
-        kept = principal_directions(x - mean, min(self.rank or self.codes, self.codes))  # [G, k, in]
-        k = kept.shape[1]
-        scores = (x - mean) @ kept.mT
-        low, high = scores.amin(1), scores.amax(1)  # [G, k]
-        scale = (1 - 2 * MARGIN) / (high - low).clamp_min(1e-3)
-        shift = MARGIN - low * scale
+        self.begin(principal_components(to_blocks(images, ROWS, COLUMNS), min(self.rank or self.codes, self.codes)))
+
+    @torch.no_grad()
+    def begin(self, components: Components) -> None:
+        """Start at these components, or as many of them as there are codes and ranks for."""
+        found = components.first(min(self.rank or self.codes, self.codes))
+        kept, mean, k = found.directions, found.mean, found.directions.shape[1]
+        scale, shift = to_unit_range(found.low, found.high)
         unscaled = kept.mT / scale[:, None]  # [G, in, k]
         first, *inner = cast("list[GroupLinear]", [*self.encoder, *self.decoder])
         last = inner.pop()
@@ -91,3 +92,9 @@ class BlockAutoencoder(Autoencoder):
         last.assign(unscaled, mean - shift[:, None] @ unscaled.mT)
         for layer in inner:
             layer.assign(torch.eye(k).expand(GROUPS, k, k), torch.zeros(GROUPS, 1, k))
+
+
+def to_unit_range(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and shift that take low .. high to `MARGIN` .. 1 - `MARGIN`."""
+    scale = (1 - 2 * MARGIN) / (high - low).clamp_min(1e-3)
+    return scale, MARGIN - low * scale

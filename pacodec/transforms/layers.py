@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+NO_ENERGY = 1e-6
+"""Share of the largest eigenvalue under which one is a rounding error."""
+
 
 def to_blocks(images: Tensor, rows: int, columns: int) -> Tensor:
     """Cut [N, 3, H, W] into a rows x columns lattice of blocks: [rows * columns, N, 3 * (H / rows) * (W / columns)]."""
@@ -22,15 +25,17 @@ def from_blocks(blocks: Tensor, rows: int, columns: int, height: int, width: int
 
 
 def principal_directions(x: Tensor, k: int) -> Tensor:
-    """The k directions of largest variance of centred samples [G, N, D], as orthonormal rows [G, min(k, N), D].
+    """The k directions of largest variance of centred samples [G, N, D], as orthonormal rows [G, min(k, N, D), D].
 
-    By the N x N Gram matrix: samples are fewer than dimensions here, and its eigenvectors cost a tenth of an SVD.
+    By the N x N Gram matrix: samples are fewer than dimensions here, and its eigenvectors cost a tenth of an SVD. Rows
+    in which the samples do not vary are zero.
     """
     values, vectors = torch.linalg.eigh(x @ x.mT)  # ascending
     k = min(k, x.shape[1], x.shape[2])
     leading = vectors[..., -k:].flip(-1)
-    norms = values[..., -k:].flip(-1).clamp_min(1e-12).sqrt()
-    directions: Tensor = (leading.mT @ x) / norms[..., None]
+    energy = values[..., -k:].flip(-1)[..., None]
+    varies = energy > NO_ENERGY * values[..., -1:, None]
+    directions: Tensor = torch.where(varies, (leading.mT @ x) / energy.clamp_min(1e-12).sqrt(), 0)
     return directions
 
 
@@ -57,6 +62,14 @@ class GroupLinear(nn.Module):
         for factor in self.factors[:-1]:
             x = x @ factor.mT
         return torch.baddbmm(self.bias, x, self.factors[-1].mT)
+
+    @property
+    def weight(self) -> Tensor:
+        """The matrices [G, out, in], multiplied out where they are factorised."""
+        product: Tensor = self.factors[0]
+        for factor in self.factors[1:]:
+            product = factor @ product
+        return product
 
     def assign(self, weight: Tensor, bias: Tensor) -> None:
         """Make the first outputs a given function [G, o, i] of the first inputs, and of nothing else."""

@@ -20,6 +20,9 @@ os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 BATCH_PIXELS = 1 << 19
 """Pixels that go through a network at once: 16 frames of 160 x 200."""
+STRIP_MARGIN = 3
+"""Rows of latents beside those of a strip that its pixels depend on: a convolution and an upsampling a stage reach less
+than two."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -74,14 +77,21 @@ class NeuralTransform:
         """float32 [n, C, h, w] to uint8 [n, height, width, 3]."""
         _share_cores()
         inner = self.network.size or (height, width)
+        pictures = np.empty((len(latents), *inner, 3), np.uint8)
         step = max(1, BATCH_PIXELS // (inner[0] * inner[1]))
-        parts = []
+        rows = latents.shape[2]
+        if self.network.size is None:  # a large picture in strips: its layers take a hundred bytes a pixel
+            rows = max(1, rows * BATCH_PIXELS // (height * width))
         for start in range(0, len(latents), step):
-            values = torch.from_numpy(latents[start : start + step]).to(self.device)
-            images = self.network.decode(values.contiguous(memory_format=torch.channels_last))
-            levels = images[..., : inner[0], : inner[1]].mul(255).round_().clamp_(0, 255)
-            parts.append(levels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
-        pictures = np.concatenate(parts) if parts else np.empty((0, *inner, 3), np.uint8)
+            for top in range(0, latents.shape[2], rows):
+                first = max(0, top - STRIP_MARGIN)
+                strip = torch.from_numpy(latents[start : start + step, :, first : top + rows + STRIP_MARGIN])
+                images = self.network.decode(strip.to(self.device, memory_format=torch.channels_last))
+                stride = images.shape[2] // strip.shape[2]
+                target = pictures[start : start + step, top * stride : (top + rows) * stride]
+                made = images[:, :, (top - first) * stride :, : inner[1]][:, :, : target.shape[1]]
+                levels = made.mul(255).round_().clamp_(0, 255)
+                target[...] = levels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         return resize(pictures, height, width)
 
 

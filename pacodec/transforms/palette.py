@@ -20,6 +20,15 @@ MAX_SAMPLE_COLOURS = 1 << 15
 MAX_CORRECTION_STEP = 64
 
 
+def colour_errors(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Squared distances of colours, uint8 [K, 3], as float64 [256, 256]; infinite where there is no such colour."""
+    errors = np.full((MAX_COLOURS, MAX_COLOURS), np.inf)
+    np.fill_diagonal(errors, 0)
+    known = colours.astype(np.float64)
+    errors[: len(known), : len(known)] = np.square(known[:, None] - known).sum(2)
+    return errors
+
+
 class PaletteTransform:
     """Pictures to codes [n, 1, H, W], or [n, 4, H, W] with corrections of R, G and B."""
 

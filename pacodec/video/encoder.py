@@ -17,6 +17,10 @@ Codec = Literal["h264", "lossless"]
 """4:2:0 (4:4:4 where a side is odd) at a chosen quality, or RGB kept to the last bit."""
 
 _MAX_THREADS = 8
+_PRESET, _PRESET_LOOKAHEAD = "fast", 30
+"""What x264 is asked for, and the frames that it then looks ahead."""
+_LOOKAHEAD_PIXELS = 10_000_000
+"""Pixels of the frames looked ahead, more only in one frame: each takes 4 bytes, as long as they wait."""
 
 
 def add_video_track(
@@ -36,7 +40,9 @@ def add_video_track(
         to_frame = YuvConverter(pixel_format, tags)
     # Without B-frames a packet's decoding time is its picture's time: variable frame rates keep each duration, the
     # last one too, and no edit list is needed to hide negative decoding times.
-    track = output.add_stream(encoder, rate=format.frame_rate, options={**quality, "preset": "fast", "bf": "0"})
+    lookahead = max(1, min(_PRESET_LOOKAHEAD, _LOOKAHEAD_PIXELS // (format.width * format.height)))
+    options = {**quality, "preset": _PRESET, "bf": "0", "rc-lookahead": str(lookahead)}
+    track = output.add_stream(encoder, rate=format.frame_rate, options=options)
     assert isinstance(track, VideoStream)
     context = track.codec_context
     context.width, context.height, context.pix_fmt = format.width, format.height, pixel_format

@@ -1,0 +1,80 @@
+"""`pacodec study`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pacodec.cli import options
+from pacodec.cli.run import print_json, say, size
+from pacodec.errors import UsageError
+
+if TYPE_CHECKING:
+    from pacodec.learning.loop import Progress
+
+
+@click.group(epilog="Example: pacodec study prepare web*.mkv -o data && pacodec study run data -o results")
+def command() -> None:
+    """Repeat the study that this project began with: its data set, its models, its table."""
+
+
+@command.command(epilog="Example: pacodec study prepare web*.mkv -o data --every 1")
+@click.argument("clips", metavar="CLIP...", nargs=-1, required=True)
+@click.option("-o", "--output", required=True, metavar="DIR", help="The folder of the data set.")
+@click.option("--val", "validation", multiple=True, metavar="CLIP", help="Validate on this clip.")
+@click.option("--test", multiple=True, metavar="CLIP", help="Test on this clip.")
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Take every n-th frame to train on; of the others it is always every tenth.",
+)
+@options.as_json
+def prepare(
+    clips: tuple[str, ...], output: str, validation: tuple[str, ...], test: tuple[str, ...], every: int, as_json: bool
+) -> None:
+    """Make the data set: 160x200, split by recording, no frame twice. Repeat an interrupted command to go on."""
+    from pacodec.study.dataset import ROLES
+    from pacodec.study.dataset import prepare as make
+
+    made = make(clips, Path(output), validation=validation, test=test, every=every, report=say)
+    counts = {role: made.count(role) for role in ROLES}
+    if as_json:
+        print_json({"output": output, "frames": counts, "sha256": made.sha256})
+        return
+    say(f"{output}: " + ", ".join(f"{count} frames for {role}" for role, count in counts.items()))
+    say(f"  {size(sum(each.bytes for each in made.recordings))}; {made.sha256[:16]}")
+
+
+@command.command(epilog="Example: pacodec study run data -o results --rows conv4,vanilla-500/scale --budget 30")
+@click.argument("folder", metavar="DIR")
+@click.option("-o", "--output", required=True, metavar="DIR", help="Where tables and pictures go.")
+@click.option("--rows", metavar="NAME,...", help="Networks, or NETWORK/QUANTIZER  [all].")
+@click.option(
+    "--budget", type=float, default=150.0, show_default=True, metavar="MINUTES", help="For all training together."
+)
+@options.device
+@options.as_json
+def run(folder: str, output: str, rows: str | None, budget: float, device: str, as_json: bool) -> None:
+    """Train what DIR lacks weights of, measure every row, and write the study's table with ours beside it.
+
+    DIR is what `prepare` made; models and results of rows are kept there. Repeat an interrupted command to go on.
+    """
+    try:
+        from pacodec.study.run import run as carry_out
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error.name} is missing: pip install 'pacodec[eval]'") from error
+    results = carry_out(Path(folder), Path(output), rows=rows, minutes=budget, device=device, report=_show)
+    if as_json:
+        print_json({"output": output, "rows": [result.to_dict() for result in results]})
+        return
+    say(f"{output}: {len(results)} rows in results.md and results.json")
+
+
+def _show(message: "str | Progress") -> None:
+    if isinstance(message, str):
+        say(message)
+        return
+    left = f"{message.seconds:.0f} s, {message.seconds_left:.0f} s left"
+    say(f"  step {message.step}/{message.steps}  loss {message.loss:.6f}  {message.score:.2f} {message.unit}  {left}")

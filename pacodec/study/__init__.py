@@ -1,0 +1,1 @@
+"""The study that this project began with: its data set, its models, its results table, measured again."""

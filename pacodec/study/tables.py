@@ -1,0 +1,124 @@
+"""The study's tables with ours beside them, in Markdown."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from pacodec.evaluation.tables import Table
+from pacodec.study.measure import FILE_FRAMES, SSIM_SETTINGS, Coded, Result
+from pacodec.study.networks import NETWORKS
+from pacodec.study.published import DEMOS
+
+TOLERANCE = 0.3
+"""dB that the scale quantizer may lose against none."""
+
+
+def study_tables(results: Sequence[Result], notes: Sequence[str] = ()) -> list[Table]:
+    """All tables that the results have rows for."""
+    made = [_main(results, notes), _weights(results), _demos(results)]
+    return [table for table in made if table.rows]
+
+
+def shortfalls(results: Sequence[Result]) -> list[str]:
+    """Where our figures are under the study's, or the scale quantizer loses more than it may; one line each."""
+    lines = []
+    by_name = {result.row: result for result in results}
+    for result in results:
+        if result.study is not None:
+            for figure, ours in (("psnr", result.coded.psnr), ("ssim", result.coded.ssim)):
+                if ours < result.study[figure]:
+                    lines.append(f"{result.row}: {figure} {ours:.3f}, the study had {result.study[figure]:.3f}")
+        exact = by_name.get(f"{result.network}/none")
+        lost = exact.coded.psnr - result.coded.psnr if exact else 0.0
+        if result.quantizer == "scale" and result.levels == 256 and lost > TOLERANCE:
+            lines.append(f"{result.row}: {lost:.2f} dB under none")
+    return lines
+
+
+def _main(results: Sequence[Result], notes: Sequence[str]) -> Table:
+    header = (
+        "model", "quantizer", "epochs", "minutes", "weights MB", "file MB", "values", "ratio", ".pac ratio",
+        "PSNR dB", "SSIM", "study: PSNR", "SSIM", "encode /s", "decode /s",
+    )  # fmt: skip
+    rows = [
+        (
+            result.network,
+            _quantizer(result),
+            f"{result.epochs:.1f}" if result.steps else "closed form",
+            f"{result.minutes:.0f}",
+            f"{result.trained_bytes / 1e6:.1f}",
+            f"{result.stored_bytes / 1e6:.1f}",
+            str(result.values),
+            _fraction(result.ratio),
+            f"1/{1 / result.coded.pac_ratio:.1f}",
+            f"{result.coded.psnr:.2f}",
+            f"{result.coded.ssim:.4f}",
+            f"{result.study['psnr']:.2f}" if result.study else "",
+            f"{result.study['ssim']:.3f}" if result.study else "",
+            f"{result.coded.encode_fps:.0f}",
+            f"{result.coded.decode_fps:.0f}",
+        )
+        for result in results
+    ]
+    explained = (
+        "PSNR (RGB, peak 255) and SSIM are means over all test frames, at 3 frames/s.",
+        f"{SSIM_SETTINGS}.",
+        "weights: float32, as trained; file: the model file, in 16 bits. ratio: bytes of the code over those of the "
+        f"frame, the study's definition; .pac ratio: whole files of the first {FILE_FRAMES} frames of each test "
+        "recording, entropy coded; encode, decode: frames a second of those, entropy coding included.",
+        *notes,
+    )
+    return Table("## The study's table", header, rows, explained)
+
+
+def _weights(results: Sequence[Result]) -> Table:
+    """What small forms of the weights cost."""
+    header = ("model", "quantizer", "float32 MB", "dB", "16 bits MB", "dB", "compact", "MB", "dB", "SSIM", "cost dB")
+    rows = [
+        (
+            result.network,
+            _quantizer(result),
+            f"{result.trained_bytes / 1e6:.1f}",
+            f"{result.psnr_float32:.2f}",
+            f"{result.stored_bytes / 1e6:.1f}",
+            f"{result.coded.psnr:.2f}",
+            ", ".join(f"{name} {value}" for name, value in (NETWORKS[result.network].compact or {}).items()),
+            f"{result.compact_bytes / 1e6:.1f}",
+            f"{result.compact.psnr:.2f}",
+            f"{result.compact.ssim:.4f}",
+            f"{result.coded.psnr - result.compact.psnr:.2f}",
+        )
+        for result in results
+        if result.compact is not None and result.compact_bytes is not None
+    ]
+    notes = (
+        "float32: the weights as they come from training, through 8-bit codes (naive). 16 bits: the model file. "
+        "compact: linear layers of that rank (PCA: so many components), in 8 bits.",
+    )
+    return Table("## What small weights cost", header, rows, notes)
+
+
+def _demos(results: Sequence[Result]) -> Table:
+    """The authors' own clips."""
+    header = ("clip", "model", "PSNR dB", "SSIM", "study: PSNR", "SSIM")
+    rows = []
+    for clip, figures in DEMOS.items():
+        for model, (psnr, ssim) in figures.items():
+            for result in results:
+                coded = result.clips.get(clip)
+                if coded is not None and result.quantizer == "none" and result.network.split("-")[0] == model:
+                    rows.append((clip, result.network, *_quality(coded), f"{psnr:.2f}", f"{ssim:.3f}"))
+    return Table("## The authors' demo clips, no quantizer", header, rows)
+
+
+def _quality(coded: Coded) -> tuple[str, str]:
+    return f"{coded.psnr:.2f}", f"{coded.ssim:.4f}"
+
+
+def _quantizer(result: Result) -> str:
+    return result.quantizer if result.levels == 256 else f"{result.quantizer}, {result.levels} levels"
+
+
+def _fraction(ratio: float) -> str:
+    """A ratio as a simple fraction where it nearly is one."""
+    simple = Fraction(ratio).limit_denominator(48)
+    return str(simple) if abs(simple - ratio) < ratio / 25 and simple.numerator < 3 else f"{ratio:.3f}"

@@ -1,0 +1,202 @@
+"""Training the networks of the table: each from the place that is known to be good, within its share of the minutes."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pacodec.errors import CorruptFileError
+from pacodec.files import replacing
+from pacodec.fit import Frames, fit_in_phases, measure_psnr, to_images
+from pacodec.learning.loop import CHECKPOINT_SUFFIX, Plan, Progress
+from pacodec.study.dataset import HEIGHT, WIDTH, Dataset
+from pacodec.study.networks import NETWORKS, Network
+from pacodec.training import Dump, package
+from pacodec.transforms.autoencoder import Autoencoder
+from pacodec.transforms.blocks import COLUMNS, ROWS, BlockAutoencoder
+from pacodec.transforms.components import Components, principal_components
+from pacodec.transforms.learned import LearnedQuantization
+from pacodec.transforms.neural import load_autoencoder
+from pacodec.transforms.pca import PrincipalComponents
+from pacodec.transforms.registry import build
+from pacodec.transforms.vae import VariationalAutoencoder
+from pacodec.weights import SUFFIX, ModelFile, ModelInfo, dump, dump_arrays
+
+COMPACT = "-compact"
+MOST_COMPONENTS = 1000
+VALIDATION_FRAMES = 64
+CPU = torch.device("cpu")
+
+
+class Workshop:
+    """The folder of models, and the data set that they are trained on."""
+
+    def __init__(
+        self, dataset: Dataset, folder: Path, device: torch.device, report: Callable[[str | Progress], None]
+    ) -> None:
+        self.dataset, self.folder, self.device, self.report = dataset, folder, device, report
+        folder.mkdir(parents=True, exist_ok=True)
+        self._frames: dict[str, list[Frames]] = {}
+
+    def path(self, name: str) -> Path:
+        """Where a network's model file is, or will be."""
+        return self.folder / f"{name}{SUFFIX}"
+
+    def sha256(self, name: str) -> str:
+        """Of a network's model file."""
+        return ModelFile.read(self.path(name)).sha256.hex()
+
+    def gain(self, name: str) -> str | None:
+        """What the end of a network's training still gained, in words; None where it was not trained by gradient."""
+        if not self.path(name).exists():
+            return None
+        training = ModelFile.read(self.path(name)).info.training
+        if "late_gain" not in training:
+            return None
+        return (
+            f"the last third of its {training['seconds'] / 60:.0f} minutes still gained {training['late_gain']:.2f} dB "
+            f"on the validation frames"
+        )
+
+    def frames(self, role: str) -> list[Frames]:
+        """The frames of a role, read once."""
+        if role not in self._frames:
+            self._frames[role] = self.dataset.frames(role)
+        return self._frames[role]
+
+    def components(self) -> Components:
+        """The principal components of the training frames, computed once for all networks."""
+        path = self.folder / "components.safetensors"
+        if path.exists():
+            try:
+                return Components(**load_file(path))
+            except (SafetensorError, TypeError) as error:
+                raise CorruptFileError(f"{path}: not the components of a data set; remove it") from error
+        self.report("principal components of each block of the training frames")
+        found = principal_components(_blocks(self.frames("train")), MOST_COMPONENTS)
+        with replacing(str(path)) as part:
+            save_file(vars(found), part)
+        return found
+
+    def train(self, network: Network, minutes: float) -> None:
+        """Make the network's model file, and that of its compact form; a checkpoint holds what is half done."""
+        began = monotonic()
+        torch.manual_seed(0)
+        model = build(network.arch, network.hyperparameters, folded=network.base is not None)
+        self.report(f"{network.name}: {'computing' if network.closed_form else f'training for {minutes:.1f} minutes'}")
+        steps, late_gain = 0, None
+        if network.closed_form:
+            _begin(model, self.components())
+        else:
+            steps, late_gain = self._fit(model, network, minutes)
+        with torch.inference_mode():
+            exact = float(measure_psnr(model.cpu(), self.frames("test"), CPU).mean())
+        training = {
+            "frames": self.dataset.count("train"),
+            "data": self.dataset.sha256,
+            "steps": steps,
+            "batch": network.batch,
+            "seconds": round(monotonic() - began),
+            "psnr_float32": round(exact, 3),
+        } | ({} if late_gain is None else {"late_gain": round(late_gain, 3)})
+        if network.compact is not None:
+            self._store(self._compact(network, model), network.arch, network.name + COMPACT, training, dump)
+        self._store(model, network.arch, network.name, training, dump_half)
+
+    def _fit(self, model: Autoencoder, network: Network, minutes: float) -> tuple[int, float | None]:
+        """Train by gradient: the steps taken, and what the last third of the last phase gained, in dB."""
+        checkpoint = self.path(network.name).with_name(network.name + SUFFIX + CHECKPOINT_SUFFIX)
+        validation = self.frames("validation") or self.frames("train")
+        stride = max(1, sum(map(len, validation)) // VALIDATION_FRAMES)
+        plan = Plan(1, arch=network.name, batch=network.batch, footage=_number(self.dataset))
+        reached: list[Progress] = []
+
+        def follow(progress: str | Progress) -> None:
+            if isinstance(progress, Progress):
+                reached.append(progress)
+            self.report(progress)
+
+        steps = fit_in_phases(
+            model,
+            self.frames("train"),
+            [clip[::stride] for clip in validation],
+            plan,
+            device=self.device,
+            minutes=minutes,
+            checkpoint=checkpoint,
+            report=follow,
+            start=lambda images: self._start(model, network, images),
+        )
+        checkpoint.unlink()
+        return steps, _late_gain(reached)
+
+    def _start(self, model: Autoencoder, network: Network, images: Tensor) -> None:
+        if isinstance(model, LearnedQuantization) and network.base is not None:
+            if isinstance(model.inner, BlockAutoencoder):
+                _begin(model.inner, self.components())
+            else:
+                model.inner.load_state_dict(load_autoencoder(ModelFile.read(self.path(network.base))).state_dict())
+        model.initialise(images)
+
+    def _compact(self, network: Network, model: Autoencoder) -> Autoencoder:
+        small = build(network.arch, network.compact or {})
+        if isinstance(small, VariationalAutoencoder) and isinstance(model, VariationalAutoencoder):
+            small.take_over(model)
+        else:
+            _begin(small, self.components())
+        return small
+
+    def _store(self, model: Autoencoder, arch: str, name: str, training: dict[str, object], write: Dump) -> None:
+        data, quality = package(model.eval(), arch, training, self.frames("test"), write)
+        with replacing(str(self.path(name))) as part:
+            part.write_bytes(data)
+        self.report(f"{name}: {len(data) / 1e6:.1f} MB, {quality['psnr']:.2f} dB on the test frames")
+
+
+def dump_half(weights: Mapping[str, NDArray[np.float32]], info: ModelInfo) -> bytes:
+    """The bytes of a model file in half precision, but biases, which span orders of magnitude, in single.
+
+    8 bits a weight cost a full-rank decoder 2.4 dB (vanilla-500): a row of it has codes of very different weight.
+    """
+    biases = {name for name, values in weights.items() if values.ndim == 3 and values.shape[1] == 1}
+    return dump_arrays(
+        {name: values if name in biases else values.astype(np.float16) for name, values in weights.items()}, info
+    )
+
+
+def _begin(model: Autoencoder, components: Components) -> None:
+    assert isinstance(model, BlockAutoencoder | PrincipalComponents)
+    model.begin(components)
+
+
+def _blocks(clips: list[Frames]) -> Iterator[Tensor]:
+    """The training samples of each block, float [N, D]."""
+    height, width = HEIGHT // ROWS, WIDTH // COLUMNS
+    for top in range(0, HEIGHT, height):
+        for left in range(0, WIDTH, width):
+            block = np.concatenate([clip[:, top : top + height, left : left + width] for clip in clips])
+            yield to_images(block, CPU).flatten(1)
+
+
+def _late_gain(reached: list[Progress]) -> float | None:
+    """The gain of the last third of the last phase; None where too little of it was seen."""
+    starts = [index for index, each in enumerate(reached) if index == 0 or each.step < reached[index - 1].step]
+    last = reached[starts[-1] :] if starts else []
+    early = [each.score for each in last if each.step <= each.steps * 2 / 3]
+    return max(each.score for each in last) - max(early) if early else None
+
+
+def _number(dataset: Dataset) -> int:
+    return int(dataset.sha256[:12], 16)
+
+
+def needed(networks: list[Network]) -> list[Network]:
+    """The networks, each after the one that it goes on from."""
+    wanted = {each for network in networks for each in (network.base, network.name) if each is not None}
+    return [network for name, network in NETWORKS.items() if name in wanted]
