@@ -1,0 +1,148 @@
+"""What is fuzzed: functions of bytes that may raise nothing but the project's own exceptions.
+
+Importing this module imports pacodec, so that a fuzzer can instrument it.
+"""
+
+import io
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import predictive
+from numpy.typing import NDArray
+
+from pacodec import container
+from pacodec.coders import model_colours
+from pacodec.container import Reader, StreamReader
+from pacodec.decoder import Decoder
+from pacodec.errors import ModelError, PacodecError
+from pacodec.grids import GridSpec
+from pacodec.predictors.adaptive import AdaptivePredictor
+from pacodec.predictors.base import Predictor
+from pacodec.predictors.learned import LearnedPredictor
+from pacodec.predictors.none import NonePredictor
+from pacodec.transforms.neural import NeuralTransform
+from pacodec.transforms.shades import ShadesTransform
+from pacodec.weights import ModelFile
+
+MAX_PIXELS = 1 << 14
+"""Of a picture that is decoded: larger ones are another kind of attack, which costs time and finds nothing."""
+MAX_FRAMES = 64
+GRID_BYTES = 5
+"""Of an input of `predictors`: predictor and nature of the codes, channels, height, width, grids."""
+
+
+def container_of(data: bytes) -> None:
+    """Parse a .pac file in both ways, everything in it, without decoding codes."""
+    with suppress(PacodecError), Reader(data) as reader:
+        container.verify(reader)
+        list(reader.audio())
+        reader.model_bytes()
+        for number in range(len(reader.gops)):
+            reader.gop(number)
+    with suppress(PacodecError):
+        for _ in StreamReader(io.BytesIO(data)):
+            pass
+
+
+def predictors(data: bytes) -> None:
+    """Decode the payload of one GOP; the first bytes say by which predictor and in what shape."""
+    if len(data) < GRID_BYTES:
+        return
+    kind, channels, height, width, grids = data[:GRID_BYTES]
+    spec = GridSpec(1 + channels % 5, 1 + height % 40, 1 + width % 40, ordinal=bool(kind & 1))
+    predictor = (NonePredictor(), AdaptivePredictor(), learned())[kind // 2 % 3]
+    with suppress(PacodecError):
+        decoder = predictor.decoder(spec, data[GRID_BYTES:])
+        for _ in range(1 + grids % 6):
+            assert decoder.pull(1).shape == (1, spec.channels, spec.height, spec.width)
+        decoder.finish()
+
+
+def decode(data: bytes) -> None:
+    """Decode a .pac file to pictures, at random and in order; a model is the one it carries."""
+    with suppress(PacodecError):
+        with Reader(data) as reader:
+            video, grid = reader.header.video, reader.header.grid
+            if max(video.width * video.height, grid.size // 4) > MAX_PIXELS or reader.frames > MAX_FRAMES:
+                return
+        with opened(data) as decoder:
+            shape = (video.height, video.width, 3)
+            if len(decoder):
+                assert decoder[-1].shape == shape
+                decoder.codes(0)
+            for batch in decoder.batches():
+                assert batch.shape[1:] == shape
+            list(decoder.frames_between(0.1, 0.3))
+
+
+def model(data: bytes) -> None:
+    """Load a model file as whatever it says it is, and use it."""
+    try:
+        found = ModelFile.parse(data, "fuzzed", "fuzzed.pacmodel")
+    except PacodecError:
+        return
+    for use in (_predict, _colour, _synthesise):
+        with suppress(PacodecError):
+            use(found)
+
+
+TARGETS: Mapping[str, Callable[[bytes], None]] = {
+    "container": container_of,
+    "predictors": predictors,
+    "decode": decode,
+    "model": model,
+}
+
+
+@cache
+def learned() -> Predictor:
+    """A tiny network that knows a screen."""
+    return predictive.make_predictor(screens())
+
+
+@cache
+def screens() -> NDArray[np.uint8]:
+    """uint8 [1, 24, 30]."""
+    return predictive.play(1)[:, 0]
+
+
+def _predict(found: ModelFile) -> None:
+    predictor = LearnedPredictor.from_model(found)
+    spec, payload = GridSpec(2, 9, 11, ordinal=False), bytes(range(64))
+    if len(predictor.screens) and predictor.screens[0].size <= MAX_PIXELS:
+        spec = replace(spec, height=predictor.screens.shape[1], width=predictor.screens.shape[2])
+    predictor.decoder(spec, payload).pull(2)
+
+
+def _colour(found: ModelFile) -> None:
+    ShadesTransform.from_parameters(model_colours(found))
+
+
+def _synthesise(found: ModelFile) -> None:
+    network = NeuralTransform(found, "cpu")
+    latents = np.full((1, *network.grid(16, 24)), 0.5, np.float32)
+    assert network.synthesise(latents, 16, 24).shape == (1, 16, 24, 3)
+
+
+_DESCRIPTOR = os.memfd_create("fuzzed")
+
+
+def _file(data: bytes) -> int:
+    """A descriptor of a file in memory with these bytes."""
+    os.ftruncate(_DESCRIPTOR, 0)
+    os.pwrite(_DESCRIPTOR, data, 0)
+    return _DESCRIPTOR
+
+
+def only_embedded(sha256: bytes, name: str, extra: str | None = None) -> ModelFile:
+    """In place of `models.find_by_hash`: what is found must not depend on the machine."""
+    raise ModelError(f"{name}: no model but what the file carries")
+
+
+def opened(data: bytes) -> Decoder:
+    """The file of these bytes, until the next one is opened."""
+    return Decoder(f"/proc/self/fd/{_file(data)}", device="cpu")

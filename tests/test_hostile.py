@@ -1,0 +1,112 @@
+"""Files made to take memory are refused in one line, or take little; see `hostile.py` for what they are."""
+
+import hostile
+import numpy as np
+import pytest
+from conftest import make_model
+
+from pacodec import limits
+from pacodec.container import Reader
+from pacodec.decoder import Decoder
+from pacodec.errors import CorruptFileError, LimitError, UsageError
+from pacodec.grids import GridSpec
+from pacodec.predictors.adaptive import AdaptivePredictor
+from pacodec.transforms import neural
+from pacodec.weights import ModelFile
+
+CASES = dict(hostile.cases())
+
+
+@pytest.fixture(scope="module")
+def commands():
+    with hostile.Commands() as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_hostile_file_takes_little_memory(name, commands, tmp_path):
+    case, path = CASES[name], tmp_path / "hostile.pac"
+    path.write_bytes(case.data)
+    allowed = {"info": (0, *hostile.REFUSED), "pictures" if case.decodes else "verify": case.codes}
+    for command, codes in allowed.items():
+        done = commands.run(command, path)
+        lines = [line for line in done.text.splitlines() if line]
+        assert done.code in codes, (command, done)
+        assert len(lines) == (done.code not in (0, 3)) or done.code == 3, lines
+        assert all(line.startswith("pacodec: ") for line in lines[:1]), lines
+        assert "memory error" not in done.text.lower()
+        assert "out of memory" not in done.text
+        assert 0 < done.peak < hostile.ALLOWED, (command, done)
+
+
+def test_the_bound_on_address_space_is_in_force(commands, tmp_path, monkeypatch):
+    """A picture that is refused, unless the user allows more memory than the system does."""
+    path = tmp_path / "large.pac"
+    path.write_bytes(hostile.adaptive(hostile.header(8192, 8192, 4), b""))
+    assert commands.run("pictures", path).code == LimitError.exit_code
+    monkeypatch.setenv(limits.MEMORY_VARIABLE, "100000")
+    with hostile.Commands() as generous:
+        assert generous.run("pictures", path).code == hostile.OUT_OF_MEMORY
+
+
+def test_more_memory_can_be_allowed_or_less(monkeypatch, tmp_path):
+    path = tmp_path / "large.pac"
+    path.write_bytes(hostile.file(hostile.header(512, 512), hostile.zstd_of(1 << 18), 1))
+    with Decoder(path) as video, pytest.raises(CorruptFileError, match="checksum"):
+        video[0]
+    monkeypatch.setenv(limits.MEMORY_VARIABLE, "4")
+    with (
+        Decoder(path) as video,
+        pytest.raises(LimitError, match=r"takes 12 MiB of memory, allowed are 4; set PACODEC_"),
+    ):
+        video[0]
+    monkeypatch.setenv(limits.MEMORY_VARIABLE, "4 GiB")
+    with Decoder(path) as video, pytest.raises(UsageError, match="not a number of MiB"):
+        video[0]
+
+
+def test_what_cannot_be_read_is_not_written():
+    with pytest.raises(LimitError, match="code grid of 4x8192x8192 in the predictor adaptive takes"):
+        AdaptivePredictor().encoder(GridSpec(4, 8192, 8192, ordinal=False))
+
+
+def test_large_pictures_cost_threads():
+    assert limits.affordable(16, limits.memory() // 2) == 16
+    assert limits.affordable(2, limits.memory() // 2 + 1) == 1
+    assert limits.affordable(16, limits.memory()) == 8
+    assert limits.affordable(1, limits.memory() * 2) == 1
+
+
+def test_a_moment_of_a_very_long_file_needs_no_more_of_it(tmp_path):
+    """1500 GOPs of 65536 frames, of which only those are looked at that are asked for."""
+    path = tmp_path / "long.pac"
+    path.write_bytes(CASES["10^8 frames"].data)
+    read = []
+    original = Reader.gop
+
+    class Counting(Reader):
+        def gop(self, i):
+            read.append(i)
+            return original(self, i)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pacodec.decoder.Reader", Counting)
+        with Decoder(path) as video:
+            assert len(video) == 1500 * 65536
+            pictures = video.frames_between(65536 / 25 * 700, 65536 / 25 * 700 + 0.04)
+            with pytest.raises(CorruptFileError):
+                list(pictures)
+    assert set(read) <= {699, 700, 701}
+
+
+@pytest.mark.parametrize(("arch", "height", "width"), [("conv4", 72, 40), ("conv5", 130, 50), ("conv4", 17, 33)])
+def test_strips_make_the_same_picture(arch, height, width, tmp_path, monkeypatch, one_thread):
+    transform = neural.NeuralTransform(ModelFile.read(make_model(tmp_path / "a.pacmodel", arch, {})), "cpu")
+    latents = np.random.default_rng(3).random((2, *transform.grid(height, width)), np.float32)
+    whole = transform.synthesise(latents, height, width).astype(np.int16)
+    for pixels in (1, 1500):
+        monkeypatch.setattr(neural, "BATCH_PIXELS", pixels)
+        strips = transform.synthesise(latents, height, width)
+        assert strips.shape == (2, height, width, 3)
+        assert np.abs(strips - whole).max() <= 1
+    assert whole.std() > 1
