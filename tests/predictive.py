@@ -1,8 +1,8 @@
 """Tiny predictive models of pseudo-random integers, grids to code with them, and their network computed anew."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pacodec.grids import Grids, GridSpec
 from pacodec.predictors import learned
 from pacodec.predictors.base import GridDecoder, GridEncoder, Predictor
+from pacodec.predictors.crew import Crew
 from pacodec.predictors.learned import PREDICTIVE, LearnedPredictor
 from pacodec.predictors.network import Geometry, IntegerNetwork
 from pacodec.predictors.passes import PASSES
@@ -157,9 +158,14 @@ def spec_of(grids: Grids) -> GridSpec:
     return GridSpec(grids.shape[1], grids.shape[2], grids.shape[3], ordinal=False)
 
 
-def network_alone() -> AbstractContextManager[Any]:
-    """Within, encoders use a model's network also where another predictor would do better, as it does by far here."""
-    return mock.patch.dict(learned._OTHERS, clear=True)
+@contextmanager
+def network_alone() -> Iterator[None]:
+    """Within, encoders use a model's network also where another predictor would do better, as it does by far here.
+
+    Other processes would not know of it, so there are none.
+    """
+    with mock.patch.dict(learned._OTHERS, clear=True), mock.patch.object(Crew, "__enter__", lambda crew: crew):
+        yield
 
 
 def encode(

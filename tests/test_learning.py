@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pacodec.errors import CorruptFileError, ModelError, UsageError
-from pacodec.learning.batches import MAX_PIXELS, Sampler, nearest, probe
+from pacodec.learning.batches import FRAMES, MAX_PIXELS, Sampler, nearest, probe
 from pacodec.learning.clips import pack
 from pacodec.learning.export import check_bounds, export, hyperparameters
 from pacodec.learning.float_network import PredictorNetwork
 from pacodec.learning.report import flag_bits, peers
 from pacodec.learning.request import split
 from pacodec.learning.rounding import rounded_rows
-from pacodec.learning.samples import moment, sample
+from pacodec.learning.samples import choose, every, moment, sample
 from pacodec.learning.screens import choose_screens
 from pacodec.predictors.network import EDGE, UNKNOWN, Geometry, IntegerNetwork
 from pacodec.predictors.passes import PASSES, pass_of
@@ -110,7 +111,7 @@ def test_windows_show_what_is_known_and_nothing_else(t):
     clip = pack(codes, 6)
     frame = moment(clip, t, GEOMETRY)
     places = np.flatnonzero(frame.attended)
-    batch = sample([(frame, places)], GEOMETRY)
+    batch = sample([every(frame)], GEOMETRY)
     order = pass_of(24, 30)
     planes = [codes[t], codes[t - 1], codes[max(t - 2, 0)], codes[max(t - 3, 0)], clip.background(t)]
     for row, place in enumerate(places[::17]):
@@ -156,7 +157,7 @@ def test_batches_depend_on_seed_and_step_alone():
 def test_a_batch_of_large_frames_is_a_part_of_their_pixels():
     noise = np.random.default_rng(0).integers(0, 5, (4, 90, 100), np.uint8)
     batch = Sampler([pack(noise, 6)], [], GEOMETRY, 0).batch(0)
-    assert MAX_PIXELS * 0.9 < len(batch) <= MAX_PIXELS + 6
+    assert MAX_PIXELS * 0.9 < len(batch) <= MAX_PIXELS + FRAMES
     assert len(set(batch.passes.tolist())) == PASSES
 
 
@@ -164,6 +165,17 @@ def test_still_footage_gives_empty_batches_and_costs_nothing():
     clip = pack(np.ones((9, 16, 16), np.uint8), 6)
     assert len(Sampler([clip], [], GEOMETRY, 0).batch(0)) == 0
     assert not probe([clip], GEOMETRY, 8, 100).batches
+
+
+def test_where_something_happens_every_pixel_is_learned_from():
+    codes = play()
+    frame = moment(pack(codes, 6), 9, GEOMETRY)
+    near = cv2.dilate((codes[9] != codes[8]).astype(np.uint8), np.ones((3, 3), np.uint8)).ravel() > 0
+    drawn = [choose(frame, np.random.default_rng(k), 4) for k in range(200)]
+    for chosen in drawn:
+        assert set(np.flatnonzero(near & frame.attended.ravel())) <= set(chosen.places)
+        assert np.array_equal(chosen.weights, np.where(near[chosen.places], 1, 4))
+    assert np.mean([chosen.weights.sum() for chosen in drawn]) == pytest.approx(frame.attended.sum(), rel=0.03)
 
 
 def test_a_probe_stands_for_all_attended_pixels():
@@ -225,11 +237,11 @@ def integer_bits(arrays, batch):
         hidden = integers.hidden(integers.products(inputs[mine], 0), turn)
         last, codes = batch.last.numpy()[mine], batch.codes.numpy()[mine]
         gate, choices = integers.gate(hidden) / 256, integers.codes(hidden) / 256
-        same = last == codes
-        total += np.logaddexp(0, np.where(same, -gate, gate)).sum()
+        same, weights = last == codes, batch.weights.numpy()[mine]
+        total += np.logaddexp(0, np.where(same, -gate, gate)) @ weights
         choices[np.arange(len(last)), last] = -30
         top = np.logaddexp.reduce(choices, 1)
-        total += (top - choices[np.arange(len(codes)), codes])[~same].sum()
+        total += (top - choices[np.arange(len(codes)), codes])[~same] @ weights[~same]
     return total / math.log(2)
 
 
@@ -255,7 +267,7 @@ def test_training_with_rounding_still_learns():
 
     def bits():
         with torch.no_grad():
-            return float(sum(network.eval()(sampler.batch(99))))
+            return sum(float(sum(network.eval()(sampler.batch(step)))) for step in range(90, 100))
 
     before = bits()
     for step in range(40):

@@ -178,11 +178,11 @@ def test_codes_of_noisy_footage_stay_until_a_pixel_has_moved(tmp_path):
         noisy.append((still.astype(int) + noise.integers(-5, 6, still.shape)).clip(0, 255).astype(np.uint8))
     make_video(tmp_path / "noisy.mp4", noisy)
     footage = load_codes([str(tmp_path / "noisy.mp4")], (), (), None, hold=6)
-    assert footage.steady > 10
+    assert footage.noise > 10
     assert len(footage.palette) < 256
     grids = np.stack(list(footage.train[0]))
     assert (grids[1:] != grids[:-1]).mean() < 0.01
-    assert load_codes([record(tmp_path / "clean.mp4", range(30))], (), (), None, hold=6).steady == 0
+    assert load_codes([record(tmp_path / "clean.mp4", range(30))], (), (), None, hold=6).noise == 0
 
 
 def test_the_palette_does_not_see_what_is_held_out(clips, tmp_path):

@@ -15,7 +15,7 @@ from predictive import make_model, network_alone
 import pacodec
 from pacodec import models
 from pacodec.container import Reader
-from pacodec.errors import CorruptFileError, QualityError, UsageError
+from pacodec.errors import CorruptFileError, LimitError, QualityError, UsageError
 from pacodec.familiar import familiar
 from pacodec.metrics import psnr
 from pacodec.transforms.palette import PaletteTransform
@@ -233,14 +233,29 @@ def test_a_colour_that_the_model_lacks_does_not_become_a_distant_one(model, tmp_
     assert np.square(spot - STRAY).sum(-1).max() <= nearest
 
 
-@pytest.mark.parametrize("steady", [-5, 0, 7, 10**400, 2.5, True, "7", None])
-def test_whatever_a_model_says_of_noise_is_no_accident(steady, clips, tmp_path):
-    data = make_model(COLOURS, known_screens(), steady=steady)
+@pytest.mark.parametrize("noise", [-5, 0, 7, 10**400, 2.5, True, "7", None])
+def test_whatever_a_model_says_of_noise_is_no_accident(noise, clips, tmp_path):
+    data = make_model(COLOURS, known_screens(), noise=noise)
     (tmp_path / "noisy.pacmodel").write_bytes(data)
     with contextlib.suppress(CorruptFileError):
         pacodec.encode(
             str(clips["known"]), str(tmp_path / "out.pac"), model=str(tmp_path / "noisy.pacmodel"), quality=1
         )
+
+
+def test_effort_is_never_worse_at_what_it_optimises(clips, model, tmp_path):
+    sizes = []
+    for effort in (1, 2, 3):
+        target = tmp_path / f"{effort}.pac"
+        report = pacodec.encode(str(clips["beyond"]), str(target), model=str(model), quality=1, effort=effort)
+        sizes.append(report.bytes)
+        assert len(decoded(target, model=str(model))) == FRAMES
+    assert sizes[2] <= sizes[1]
+
+
+def test_effort_is_one_to_three(clips, model, tmp_path):
+    with pytest.raises(UsageError, match="effort is 4"):
+        pacodec.encode(str(clips["beyond"]), str(tmp_path / "out.pac"), model=str(model), effort=4)
 
 
 def test_the_least_psnr_is_kept_by_the_whole_clip(clips, model, tmp_path):
@@ -355,3 +370,14 @@ def test_models_lists_it(at_home):
     result = cli("models")
     assert result.exit_code == 0
     assert "roamer" in result.stdout
+
+
+def test_a_picture_too_large_for_the_network_is_coded_without_it(clips, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("PACODEC_MEMORY", "24")
+    target = tmp_path / "out.pac"
+    report = pacodec.encode(str(clips["known"]), str(target), model=str(model))
+    assert report.predictor == "none"
+    assert any("coded with none" in warning and "PACODEC_MEMORY" in warning for warning in report.warnings)
+    np.testing.assert_array_equal(decoded(target, model=str(model)), np.stack(pictures()))
+    with pytest.raises(LimitError, match="PACODEC_MEMORY"):
+        pacodec.encode(str(clips["known"]), str(tmp_path / "2.pac"), model=str(model), predictor="learned")

@@ -1,0 +1,160 @@
+"""Ended from outside: killed at any moment, asked to stop, or left by whoever reads the output."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import leftovers, lengthen, make_video, program, screen
+
+import pacodec
+
+OLD = b"what was there before"
+FEW, MANY = 4, 50
+CODING = {"gop_seconds": 0.1, "jobs": 2, "predictor": "none"}
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Start the work in a forked process, which spares the start-up; its id."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        work()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def killed_at_random(work: Callable[[Path], object], target: Path, reference: bytes, kills: int, seed: int) -> None:
+    """Kill the work at random moments of its run: the target is the old file, none, or complete."""
+    rng = random.Random(seed)
+    began = time.monotonic()
+    assert os.waitpid(forked(lambda: work(target)), 0)[1] == 0
+    length = time.monotonic() - began
+    assert target.read_bytes() == reference
+    outcomes: Counter[str] = Counter()
+    for number in range(kills):
+        target.unlink(missing_ok=True)
+        if number % 2:
+            target.write_bytes(OLD)
+        child = forked(lambda: work(target))
+        time.sleep(rng.uniform(0, length))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        found = target.read_bytes() if target.exists() else None
+        assert found in ((OLD, reference) if number % 2 else (None, reference)), number
+        outcomes["none" if found is None else "old" if found == OLD else "complete"] += 1
+        for name in leftovers(target.parent):
+            # Nobody can clean up after this; but what is left looks like no result.
+            assert name == target.name or (name.startswith(".") and ".part" in name), name
+    print(f"{kills} kills within {length:.2f} s each: {dict(outcomes)}")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    return make_video(tmp_path_factory.mktemp("kill") / "in.mp4", [screen(n) for n in range(48)])
+
+
+@pytest.mark.parametrize("kills", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+def test_killed_while_encoding(kills, clip, tmp_path):
+    pacodec.encode(str(clip), str(tmp_path / "reference.pac"), **CODING)
+    reference = (tmp_path / "reference.pac").read_bytes()
+    (tmp_path / "out").mkdir()
+
+    def work(target: Path) -> None:
+        pacodec.encode(str(clip), str(target), **CODING, overwrite=True)
+
+    killed_at_random(work, tmp_path / "out" / "out.pac", reference, kills, seed=1)
+
+
+@pytest.mark.parametrize("kills", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+def test_killed_while_decoding(kills, clip, tmp_path):
+    source = tmp_path / "in.pac"
+    pacodec.encode(str(clip), str(source), **CODING)
+    pacodec.decode(str(source), str(tmp_path / "reference.mp4"), jobs=2)
+    reference = (tmp_path / "reference.mp4").read_bytes()
+    (tmp_path / "out").mkdir()
+
+    def work(target: Path) -> None:
+        pacodec.decode(str(source), str(target), jobs=2, overwrite=True)
+
+    killed_at_random(work, tmp_path / "out" / "out.mp4", reference, kills, seed=2)
+
+
+# --- asked to stop ---
+
+
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory) -> Path:
+    return make_video(tmp_path_factory.mktemp("long") / "in.mp4", [screen(n % 50, 320, 240) for n in range(300)])
+
+
+@pytest.fixture(scope="module")
+def long_pac(long_clip, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("long_pac")
+    make_video(folder / "in.mp4", [screen(n, 320, 240) for n in range(50)])
+    pacodec.encode(str(folder / "in.mp4"), str(folder / "short.pac"), predictor="none")
+    lengthen(folder / "short.pac", folder / "in.pac", 400)
+    return folder / "in.pac"
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("command", ["encode", "decode"])
+def test_a_request_to_end_cleans_up_and_says_which(command, ending, long_clip, long_pac, tmp_path):
+    arguments = {
+        "encode": ["encode", long_clip, tmp_path / "out.pac", "--gop", "1"],
+        "decode": ["decode", long_pac, tmp_path / "out.mp4"],
+    }
+    process = subprocess.Popen(program(*arguments[command]), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not leftovers(tmp_path) and time.monotonic() < deadline:
+        assert process.poll() is None, "it was done before it could be interrupted"
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(ending)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + ending, errors
+    assert errors.decode().split("\n")[-2] == "pacodec: interrupted"
+    assert "Traceback" not in errors.decode()
+    assert leftovers(tmp_path) == []
+
+
+def test_a_signal_that_is_ignored_stays_so(long_pac, tmp_path):
+    """As under nohup."""
+    code = (
+        "import os, signal\nfrom pacodec.cli import main\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "import pacodec.metadata\ninfo = pacodec.metadata.info\n"
+        "def hung_up(path):\n    os.kill(os.getpid(), signal.SIGHUP)\n    return info(path)\n"
+        "pacodec.metadata.info = hung_up\nmain()"
+    )
+    command = [*program()[:-1], code, "info", str(long_pac)]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"20000" in done.stdout
+
+
+# --- nobody reads on ---
+
+
+@pytest.mark.parametrize(
+    "arguments", [["decode", "IN", "-"], ["info", "IN"], ["verify", "IN"], ["info", "IN", "--json"]]
+)
+def test_a_closed_pipe_is_one_line(arguments, screens_pac):
+    arguments = [screens_pac if argument == "IN" else argument for argument in arguments]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(program(*arguments), stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writing)
+    lines = done.stderr.decode().splitlines()
+    assert (done.returncode, len(lines)) == (1, 1), lines
+    assert lines[0].startswith("pacodec: ")
