@@ -34,10 +34,6 @@ EARLIER = "earlier steps"
 WHOLE_FRAMES = 0.5
 """Share of the steps after which crops become whole frames: a network that has found its features gains by seeing what
 it will be used on."""
-SETTLED = 0.85
-"""Share of the steps after which normalisation keeps its statistics, those that the network will be used with. In the
-one run of the vae that did so at 0.5, while steps were still large, PSNR fell by 16 dB, and 600 steps did not win it
-back. The convolutions of `conv4` and `conv5` have not been compared."""
 
 
 def to_images(frames: Frames, device: torch.device) -> Tensor:
@@ -122,7 +118,7 @@ class _Task:
         self.fast = prefers_bfloat16(device)
 
     def loss(self, step: int) -> Tensor:
-        if step >= self.sampler.plan.steps * SETTLED:
+        if step >= self.sampler.plan.steps * self.model.settled:
             freeze_normalisation(self.model)
         images = to_images(self.sampler.batch(step), self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.fast):

@@ -31,14 +31,16 @@ class Thrift:
 
 CLEAN_THRIFTS = {1: Thrift(40_000, 8), 2: Thrift(10_000, 8), 3: Thrift(10_000, 16)}
 """Of a predictive model's lower qualities. The palette is the same for all."""
-_NOISY = {1: (2.0, 1.0, 20.0), 2: (1.0, 2.0, 20.0), 3: (0.4, 2.0, 14.0), 4: (1.0, 4.0, 20.0), 5: (0.12, 4.0, 20.0)}
+_NOISY = {1: (2.0, 1.5), 2: (1.0, 1.5), 3: (0.4, 1.5), 4: (0.4, 2.5), 5: (0.2, 2.5)}
 """The same for a model of noisy footage; the weights in squares of the levels that it holds for noise. The more a
-deviation costs, the less the codes that frames together were found to be worth are chosen anew for each."""
+deviation costs, the less the codes that frames together were found to be worth are chosen anew for each. Higher
+qualities would spell out noise, which no network foresees."""
+_NOISY_CHANGE = 20.0
 
 
 def noisy_thrifts(levels: int) -> dict[int, Thrift]:
     """By quality, for footage whose noise moves pixels by so many levels."""
-    return {q: Thrift(weight * levels**2, deviation, change) for q, (weight, deviation, change) in _NOISY.items()}
+    return {q: Thrift(weight * levels**2, deviation, _NOISY_CHANGE) for q, (weight, deviation) in _NOISY.items()}
 
 
 def candidates(thrift: Thrift | None, effort: int) -> list[Thrift | None]:

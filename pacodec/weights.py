@@ -126,7 +126,8 @@ def dump_arrays(arrays: Mapping[str, NDArray[Any]], info: ModelInfo) -> bytes:
         "training": json.dumps(dict(info.training), sort_keys=True),
         "quality": json.dumps(dict(info.quality), sort_keys=True),
     }
-    return _canonical(save(dict(arrays), metadata))
+    # The file has no word for an order in memory, and safetensors writes what lies there: channels last, say.
+    return _canonical(save({name: np.ascontiguousarray(values) for name, values in arrays.items()}, metadata))
 
 
 def _canonical(data: bytes) -> bytes:

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from pacodec.errors import CorruptFileError, LimitError
-from pacodec.fit import measure_psnr, to_images
+from pacodec.fit import fit, measure_psnr, to_images
+from pacodec.learning.loop import Plan
 from pacodec.quantizers import QUANTIZERS
 from pacodec.training import package
 from pacodec.transforms.components import principal_components
@@ -89,6 +90,32 @@ def test_a_fully_connected_network_starts_as_good_as_pca(arch):
     assert psnr(network, frames) == pytest.approx(psnr(pca, frames), abs=0.3)
 
 
+def test_codes_of_components_use_their_range_and_no_frame_leaves_it():
+    x = images(n=24)
+    network = build("pca", {**SIZE, "rank": 8})
+    network.initialise(x)
+    with torch.inference_mode():
+        codes = network.encode(x).permute(2, 3, 1, 0).reshape(16, 8, 24)
+    width = codes.amax(-1) - codes.amin(-1)
+    assert width.max() <= 0.9 + 1e-3
+    assert (width[width > 0.1] > 0.88).all()  # a wide component fills the range
+    assert width.min() < 0.1  # a narrow one need not
+    assert codes.min() > 0.04
+    assert codes.max() < 0.96
+
+
+def test_normalisation_keeps_moving_until_the_network_is_settled(monkeypatch):
+    frozen = []
+    monkeypatch.setattr("pacodec.fit.freeze_normalisation", frozen.append)
+    for arch, expected in (("conv4", 10), ("vae", 3)):
+        frozen.clear()
+        torch.manual_seed(0)
+        network = build(arch, {} if arch == "conv4" else {**SIZE, "rank": 4})
+        plan = Plan(20, arch=arch, batch=2, crop=32, validate_every=20)
+        fit(network, [pictures(4)], [pictures(1)], plan, device=CPU)
+        assert len(frozen) == expected
+
+
 def blocks(frames):
     x = to_images(frames, CPU)
     return [x[:, :, r : r + 6, c : c + 8] for r in range(0, 24, 6) for c in range(0, 32, 8)]
@@ -164,6 +191,7 @@ def test_learned_levels_beat_even_ones(learned):
 
 
 def test_the_gradient_passes_the_rounding_and_reaches_the_levels(learned):
+    learned.low.data += 0.02
     before = learned.loss(images()).item()
     optimizer = torch.optim.Adam([learned.low, learned.step], 2e-4)
     for _ in range(30):

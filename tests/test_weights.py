@@ -68,6 +68,14 @@ def test_a_row_in_8_bits_is_within_half_a_step_of_its_own_scale(first, second):
     assert (np.abs(stored - values) <= half_steps * 1.001).all()
 
 
+@pytest.mark.parametrize("shape", [(8, 4, 3, 3), (1, 16, 3, 3)])
+def test_an_order_in_memory_of_its_own_changes_nothing(shape):
+    """Convolutions are trained channels last."""
+    values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    channels_last = values.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+    assert dump({"x": channels_last}, INFO) == dump({"x": values}, INFO)
+
+
 def test_biases_of_very_different_size_keep_their_precision():
     bias = np.array([-800.0, 0.3, 0.001], np.float32).reshape(1, 1, 3)
     assert np.array_equal(parse(dump({"bias": bias}, INFO)).tensors()["bias"], bias)

@@ -1,17 +1,17 @@
 """One row of the table: quality on all test frames, bytes and speed of real .pac files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from math import prod
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from pacodec.coders import FULL_LEVELS, latent_coder
+from pacodec.coders import FULL_LEVELS, LatentCoder, latent_coder
 from pacodec.decoder import Decoder
 from pacodec.encoder import encode
 from pacodec.evaluation.quality import measure
@@ -39,8 +39,8 @@ SSIM_SETTINGS = (
 
 
 @dataclass(frozen=True)
-class Coded:
-    """What a model and a quantizer made of the test frames."""
+class Quality:
+    """How good a model and a quantizer made the test frames."""
 
     frames: int
     psnr: float
@@ -48,6 +48,12 @@ class Coded:
     psnr_low: float
     """5th percentile of frames; of several clips, the lowest."""
     ssim: float
+
+
+@dataclass(frozen=True)
+class Coded(Quality):
+    """The same, with what real files of it were like."""
+
     pac_ratio: float
     """Bytes of the .pac files over those of the frames."""
     encode_fps: float
@@ -79,9 +85,9 @@ class Result:
     psnr_float32: float
     """Of the weights in single precision, with 8-bit codes (naive)."""
     coded: Coded
-    compact: Coded | None
+    compact: Quality | None
     clips: Mapping[str, Coded]
-    """The same of each test recording, by name."""
+    """`coded`, of each test recording by name."""
     study: dict[str, Any] | None
     model: str
     """sha256 of the model file."""
@@ -96,7 +102,11 @@ class Result:
     def from_dict(cls, data: dict[str, Any]) -> "Result":
         """Read what `to_dict` gave; TypeError or KeyError where it is of another version."""
         compact, clips = data["compact"], {name: Coded(**each) for name, each in data["clips"].items()}
-        return cls(**{**data, "coded": Coded(**data["coded"]), "compact": compact and Coded(**compact), "clips": clips})
+        small = compact and Quality(**compact)
+        return cls(**{**data, "coded": Coded(**data["coded"]), "compact": small, "clips": clips})
+
+
+Q = TypeVar("Q", bound=Quality)
 
 
 class TestClips:
@@ -111,64 +121,84 @@ class TestClips:
                 for index, frame in enumerate(clip[:FILE_FRAMES]):
                     writer.write_frame(frame, index, 1)
 
+    def look(self, model: ModelFile, row: Row, device: str) -> dict[str, Quality]:
+        """How good each comes out. The network is loaded once: of a large one that takes longer than its use."""
+        coder = latent_coder(model, _quantizer(row), HEIGHT, WIDTH, levels=row.levels, device=device)
+        return {name: _look(clip, coder) for name, clip in self.clips.items()}
+
     def code(self, model: Path, row: Row, device: str) -> dict[str, Coded]:
-        """Code each of them."""
-        file = ModelFile.read(model)
-        return {name: self._code(name, file, model, row, device) for name in self.clips}
+        """Make files of them too."""
+        seen = self.look(ModelFile.read(model), row, device)
+        return {name: self._code(name, quality, model, row, device) for name, quality in seen.items()}
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.mkv"
 
-    def _code(self, name: str, model: ModelFile, path: Path, row: Row, device: str) -> Coded:
-        quantizer = "kmeans" if row.quantizer == "learned" else row.quantizer  # as many centroids as learned levels
-        clip = self.clips[name]
-        coder = latent_coder(model, quantizer, HEIGHT, WIDTH, levels=row.levels, device=device)
-        latents = coder.analyse(clip)
-        parameters = coder.fit(latents)
-        quality = measure(clip, coder.decode(coder.quantize(latents, parameters), {}, parameters))
+    def _code(self, name: str, quality: Quality, model: Path, row: Row, device: str) -> Coded:
         target = self.folder / "coded.pac"
         done = encode(
             str(self._path(name)),
             str(target),
-            model=str(path),
-            quantizer=quantizer,
+            model=str(model),
+            quantizer=_quantizer(row),
             quality=COARSE if row.levels < FULL_LEVELS else None,
             device=device,
             overwrite=True,
             gop_seconds=FILE_FRAMES / float(RATE) + 1,
         )
-        with Decoder(target, model=str(path), device=device) as video:
+        with Decoder(target, model=str(model), device=device) as video:
             began = monotonic()
             decoded = sum(1 for _ in video)
             seconds = monotonic() - began
         return Coded(
-            frames=len(clip),
-            psnr=quality.psnr,
-            psnr_low=float(np.percentile(quality.frame_psnr, 5)),
-            ssim=float(np.mean(quality.ssim)),
+            **vars(quality),
             pac_ratio=done.bytes / (decoded * FRAME_BYTES),
             encode_fps=decoded / done.seconds,
             decode_fps=decoded / seconds,
         )
 
 
+def _quantizer(row: Row) -> str:
+    """That of the files: of learned levels, as many centroids."""
+    return "kmeans" if row.quantizer == "learned" else row.quantizer
+
+
+def _look(clip: Frames, coder: LatentCoder) -> Quality:
+    latents = coder.analyse(clip)
+    parameters = coder.fit(latents)
+    quality = measure(clip, coder.decode(coder.quantize(latents, parameters), {}, parameters))
+    return Quality(
+        frames=len(clip),
+        psnr=quality.psnr,
+        psnr_low=float(np.percentile(quality.frame_psnr, 5)),
+        ssim=float(np.mean(quality.ssim)),
+    )
+
+
+def mean_quality(qualities: Mapping[str, Quality]) -> Quality:
+    """All clips together, each frame counting alike."""
+    parts = list(qualities.values())
+    return Quality(
+        frames=sum(part.frames for part in parts),
+        psnr=_weighted(parts, lambda part: part.psnr),
+        psnr_low=min(part.psnr_low for part in parts),
+        ssim=_weighted(parts, lambda part: part.ssim),
+    )
+
+
 def mean(coded: Mapping[str, Coded]) -> Coded:
     """All clips together, each frame counting alike."""
     parts = list(coded.values())
-    total = sum(part.frames for part in parts)
-
-    def weighted(figure: Callable[[Coded], float]) -> float:
-        return sum(part.frames * figure(part) for part in parts) / total
-
     return Coded(
-        frames=total,
-        psnr=weighted(lambda part: part.psnr),
-        psnr_low=min(part.psnr_low for part in parts),
-        ssim=weighted(lambda part: part.ssim),
-        pac_ratio=weighted(lambda part: part.pac_ratio),
-        encode_fps=1 / weighted(lambda part: 1 / part.encode_fps),
-        decode_fps=1 / weighted(lambda part: 1 / part.decode_fps),
+        **vars(mean_quality(coded)),
+        pac_ratio=_weighted(parts, lambda part: part.pac_ratio),
+        encode_fps=1 / _weighted(parts, lambda part: 1 / part.encode_fps),
+        decode_fps=1 / _weighted(parts, lambda part: 1 / part.decode_fps),
     )
+
+
+def _weighted(parts: Sequence[Q], figure: Callable[[Q], float]) -> float:
+    return sum(part.frames * figure(part) for part in parts) / sum(part.frames for part in parts)
 
 
 def measure_row(row: Row, model: Path, compact: Path | None, clips: TestClips, device: str) -> Result:
@@ -197,7 +227,7 @@ def measure_row(row: Row, model: Path, compact: Path | None, clips: TestClips, d
         frames=training["frames"],
         psnr_float32=training.get("psnr_float32", file.info.quality["psnr"]),
         coded=mean(coded),
-        compact=mean(clips.code(compact, row, device)) if compact else None,
+        compact=mean_quality(clips.look(ModelFile.read(compact), row, device)) if compact else None,
         clips=coded,
         study=asdict(known) if known else None,
         model=file.sha256.hex(),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from pacodec.evaluation.tables import Table
-from pacodec.study.measure import FILE_FRAMES, SSIM_SETTINGS, Coded, Result
+from pacodec.study.measure import FILE_FRAMES, SSIM_SETTINGS, Quality, Result
 from pacodec.study.networks import NETWORKS
 from pacodec.study.published import DEMOS
 
@@ -110,7 +110,7 @@ def _demos(results: Sequence[Result]) -> Table:
     return Table("## The authors' demo clips, no quantizer", header, rows)
 
 
-def _quality(coded: Coded) -> tuple[str, str]:
+def _quality(coded: Quality) -> tuple[str, str]:
     return f"{coded.psnr:.2f}", f"{coded.ssim:.4f}"
 
 

@@ -166,7 +166,8 @@ def dump_half(weights: Mapping[str, NDArray[np.float32]], info: ModelInfo) -> by
     """
     biases = {name for name, values in weights.items() if values.ndim == 3 and values.shape[1] == 1}
     return dump_arrays(
-        {name: values if name in biases else values.astype(np.float16) for name, values in weights.items()}, info
+        {name: values if name in biases else values.astype(np.float16) for name, values in weights.items()},
+        info,
     )
 
 

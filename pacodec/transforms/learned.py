@@ -26,6 +26,7 @@ class LearnedQuantization(Autoencoder):
     def __init__(self, inner: Autoencoder, levels: int, *, folded: bool = False) -> None:
         super().__init__()
         self.inner, self.levels, self.size, self.folded = inner, levels, inner.size, folded
+        self.settled = inner.settled
         channels, rows, columns = inner.grid(*(inner.size or (32, 32)))
         places = rows * columns if inner.size else 1  # a network of any size has one quantizer for all places
         self.low = nn.Parameter(torch.zeros(channels, places))
@@ -71,12 +72,12 @@ class LearnedQuantization(Autoencoder):
         values = values.reshape(len(values), -1)
         if len(values) > SAMPLES:
             values = values[:: len(values) // SAMPLES]
-        middle, reach = values.mean(0), (values - values.mean(0)).abs().amax(0).clamp_min(1e-3)
+        middle, lowest, highest = values.mean(0), values.amin(0), values.amax(0)
         best = torch.full_like(middle, torch.inf)
         low, step = torch.zeros_like(middle), torch.ones_like(middle)
         for share in CLIPPING:
-            width = 2 * share * reach / (self.levels - 1)
-            start = middle - share * reach
+            width = share * (highest - lowest).clamp_min(2e-3) / (self.levels - 1)
+            start = middle + share * (lowest - middle)
             levels = ((values - start) / width).clamp(0, self.levels - 1).round()
             cost = (start + levels * width - values).square().mean(0)
             better = cost < best
