@@ -12,8 +12,8 @@ from pathlib import Path
 from pacodec.ahead import cores
 from pacodec.choose import SAMPLE_FRAMES, Choice, Wishes, choose
 from pacodec.container import Reader
-from pacodec.errors import CorruptFileError, FileAccessError, QualityError, UsageError
-from pacodec.files import check_target, replacing, writing
+from pacodec.errors import CorruptFileError, QualityError, UsageError
+from pacodec.files import check_target, fingerprint, replacing, writing
 from pacodec.media import AudioPacket, Frame, Image
 from pacodec.metadata import WRITER
 from pacodec.naming import STANDARD_STREAM
@@ -103,11 +103,7 @@ def _encode_file(
 
 def _identity(source: str, wishes: Wishes, coding: Coding) -> str:
     """What decides the bytes of the output: the input and the options."""
-    try:
-        with Path(source).open("rb") as file:
-            footage = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise FileAccessError(f"{source}: {error.strerror or error}") from error
+    footage, _ = fingerprint(source)
     options = {name: value for name, value in vars(coding).items() if name not in ("verify", "jobs", "progress")}
     return hashlib.sha256(json.dumps([WRITER, footage, vars(wishes), options]).encode()).hexdigest()
 

@@ -1,5 +1,6 @@
 """Output that is whole or not there: written beside its target and renamed when complete; `-` is standard output."""
 
+import hashlib
 import os
 import sys
 import tempfile
@@ -90,6 +91,21 @@ def writing(target: str) -> Iterator[BinaryIO]:
         return
     with replacing(target) as part, part.open("wb") as file:
         yield file
+
+
+def write_whole(target: str, data: bytes) -> None:
+    """Write all of a file at once, as `writing` does."""
+    with writing(target) as file:
+        file.write(data)
+
+
+def fingerprint(path: str | Path) -> tuple[str, int]:
+    """sha256 of a file's content in hexadecimal, and its bytes; FileAccessError where it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise FileAccessError(f"{path}: {error.strerror or error}") from error
 
 
 def _about(target: str, message: str, error: PacodecError) -> PacodecError:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from pacodec.errors import CorruptFileError, UsageError
-from pacodec.files import check_target, writing
+from pacodec.files import check_target, write_whole
 from pacodec.fit import Frames, fit_in_phases, measure_psnr
 from pacodec.learning.loop import CHECKPOINT_SUFFIX, Plan, Progress
 from pacodec.learning.predictive import train_predictor
@@ -120,8 +120,7 @@ def train(
     )
     hyperparameters = _hyperparameters(arch, size, rank)
     trained = train_predictor(request) if arch == PREDICTIVE else _train_autoencoder(request, arch, hyperparameters)
-    with writing(target) as file:
-        file.write(trained.data)
+    write_whole(target, trained.data)
     request.checkpoint.unlink(missing_ok=True)
     return TrainReport(
         arch=arch,

@@ -8,7 +8,7 @@ import click
 from pacodec.cli import options
 from pacodec.cli.run import StatusLine, say
 from pacodec.errors import UsageError
-from pacodec.files import check_target, writing
+from pacodec.files import check_target, write_whole
 from pacodec.naming import STANDARD_STREAM
 
 
@@ -91,8 +91,7 @@ def command(
 
 
 def _write(target: str, data: bytes) -> None:
-    with writing(target) as file:
-        file.write(data)
+    write_whole(target, data)
     if target != STANDARD_STREAM:
         say(f"wrote {target}")
 

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pacodec.errors import FileAccessError, PacodecError
+
+if TYPE_CHECKING:
+    from pacodec.learning.loop import Progress
 
 SIGNAL_EXIT = 128
 """Exit code of a command that a signal ended, less the number of the signal."""
@@ -105,6 +108,16 @@ def say(message: str, *, quiet: bool = False) -> None:
     """A line for people, on stderr, so that stdout stays clean for data."""
     if not quiet:
         click.echo(message, err=True)
+
+
+def say_training(message: "str | Progress", indent: str = "") -> None:
+    """Say how a training goes; `indent` stands before its steps."""
+    if isinstance(message, str):
+        say(message)
+        return
+    done = f"{indent}step {message.step}/{message.steps}"
+    left = f"{message.seconds:.0f} s, {message.seconds_left:.0f} s left"
+    say(f"{done}  loss {message.loss:.6f}  {message.score:.2f} {message.unit}  {left}")
 
 
 def size(count: float) -> str:

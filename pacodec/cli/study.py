@@ -1,16 +1,13 @@
 """`pacodec study`."""
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from pacodec.cli import options
-from pacodec.cli.run import print_json, say, size
+from pacodec.cli.run import print_json, say, say_training, size
 from pacodec.errors import UsageError
-
-if TYPE_CHECKING:
-    from pacodec.learning.loop import Progress
 
 
 @click.group(epilog="Example: pacodec study prepare web*.mkv -o data && pacodec study run data -o results")
@@ -65,16 +62,10 @@ def run(folder: str, output: str, rows: str | None, budget: float, device: str, 
         from pacodec.study.run import run as carry_out
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is missing: pip install 'pacodec[eval]'") from error
-    results = carry_out(Path(folder), Path(output), rows=rows, minutes=budget, device=device, report=_show)
+    results = carry_out(
+        Path(folder), Path(output), rows=rows, minutes=budget, device=device, report=partial(say_training, indent="  ")
+    )
     if as_json:
         print_json({"output": output, "rows": [result.to_dict() for result in results]})
         return
     say(f"{output}: {len(results)} rows in results.md and results.json")
-
-
-def _show(message: "str | Progress") -> None:
-    if isinstance(message, str):
-        say(message)
-        return
-    left = f"{message.seconds:.0f} s, {message.seconds_left:.0f} s left"
-    say(f"  step {message.step}/{message.steps}  loss {message.loss:.6f}  {message.score:.2f} {message.unit}  {left}")

@@ -1,16 +1,12 @@
 """`pacodec train`."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
 
 from pacodec.cli import options
-from pacodec.cli.run import print_json, say
+from pacodec.cli.run import print_json, say, say_training
 from pacodec.cli.run import size as readable
-
-if TYPE_CHECKING:
-    from pacodec.learning.loop import Progress
 
 
 @click.command(epilog="Example: pacodec train day1.mp4 day2.mp4 day3.mp4 -o mygame.pacmodel --minutes 30")
@@ -65,7 +61,7 @@ def command(
             seed=seed,
             device=device,
             overwrite=overwrite,
-            report=_show,
+            report=say_training,
         )
     except KeyboardInterrupt:
         say(f"the same command goes on from {output}.checkpoint, if training had begun")
@@ -80,12 +76,3 @@ def command(
     if report.bits:
         say("  bits a frame: " + ", ".join(f"{name} {bits:.0f}" for name, bits in report.bits.items()))
     say(f"  use it: pacodec encode IN.mp4 OUT.pac -m {output}")
-
-
-def _show(message: "str | Progress") -> None:
-    if isinstance(message, str):
-        say(message)
-        return
-    done = f"step {message.step}/{message.steps}"
-    left = f"{message.seconds:.0f} s, {message.seconds_left:.0f} s left"
-    say(f"{done}  loss {message.loss:.6f}  {message.score:.2f} {message.unit}  {left}")

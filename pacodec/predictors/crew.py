@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import astuple
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ from pacodec.predictors.desk import Message, pack_grids, raise_error, receive, s
 
 _PATIENCE = 2.0
 """Seconds that a process whose input has ended may take to end too."""
+_ENDED = "a process that codes GOPs has ended before its time"
 _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -153,7 +155,7 @@ class _Worker:
         self._send({"do": do, **what})
         answer = receive(self._from)
         if answer is None:
-            raise PacodecError("a process that codes GOPs has ended before its time")
+            raise PacodecError(_ENDED)
         raise_error(answer)
         return answer
 
@@ -172,13 +174,13 @@ class _Worker:
         try:
             send(self._to, message)
         except OSError:
-            raise PacodecError("a process that codes GOPs has ended before its time") from None
+            raise PacodecError(_ENDED) from None
 
 
 class _RemoteEncoder:
     def __init__(self, worker: _Worker, spec: GridSpec, costs: NDArray[np.float64] | None) -> None:
         self._worker = worker
-        worker.ask("encoder", spec=_fields(spec), costs=None if costs is None else costs.tobytes())
+        worker.ask("encoder", spec=astuple(spec), costs=None if costs is None else costs.tobytes())
 
     def push(self, grids: Grids) -> Grids:
         return unpack_grids(self._worker.ask("push", **pack_grids(grids)))
@@ -191,7 +193,7 @@ class _RemoteEncoder:
 class _RemoteDecoder:
     def __init__(self, worker: _Worker, spec: GridSpec, payload: bytes) -> None:
         self._worker = worker
-        worker.ask("decoder", spec=_fields(spec), payload=payload)
+        worker.ask("decoder", spec=astuple(spec), payload=payload)
 
     def pull(self, n: int) -> Grids:
         return unpack_grids(self._worker.ask("pull", n=n))
@@ -232,7 +234,3 @@ class _Decoder:
             self._decoder.finish()
         finally:
             self._place.leave()
-
-
-def _fields(spec: GridSpec) -> tuple[int, int, int, bool]:
-    return spec.channels, spec.height, spec.width, spec.ordinal

@@ -6,7 +6,6 @@ and sha256, the role of each recording, and which of its frames are kept.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ import numpy as np
 
 from pacodec.ahead import cores
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
-from pacodec.files import writing
+from pacodec.files import fingerprint, write_whole, writing
 from pacodec.fit import Frames
 from pacodec.learning.request import split
 from pacodec.media import Frame
@@ -139,8 +138,7 @@ def prepare(
         made = [pool.submit(_record, folder, *job, report) for job in jobs]
         found = _without_repeats(folder, [each.result() for each in made])
     manifest = {"format": FORMAT, "width": WIDTH, "height": HEIGHT, "recordings": [asdict(each) for each in found]}
-    with writing(str(folder / MANIFEST)) as file:
-        file.write(json.dumps(manifest, indent=1).encode())
+    write_whole(str(folder / MANIFEST), json.dumps(manifest, indent=1).encode())
     return Dataset(folder, tuple(found))
 
 
@@ -154,7 +152,7 @@ def _roles(clips: int, validation: int, test: int) -> list[str]:
 
 def _record(folder: Path, source: str, name: str, role: str, every: int, report: Callable[[str], None]) -> Recording:
     """The frames of one source: those that are there already, or new ones."""
-    digest, size = _sha256(Path(source))
+    digest, size = fingerprint(source)
     path, note = _frames_path(folder, name), folder / f"{name}.json"
     try:
         noted: dict[str, Any] = json.loads(note.read_text())
@@ -165,10 +163,9 @@ def _record(folder: Path, source: str, name: str, role: str, every: int, report:
     frames, read = _read(source, every)
     with writing(str(path)) as file:
         np.save(file, frames)
-    made_digest, made_size = _sha256(path)
+    made_digest, made_size = fingerprint(path)
     made = Recording(name, source, size, digest, role, every, read, len(frames), made_size, made_digest, ())
-    with writing(str(note)) as file:
-        file.write(json.dumps(asdict(made)).encode())
+    write_whole(str(note), json.dumps(asdict(made)).encode())
     report(f"{source}: {len(frames)} of {read} frames, {role}")
     return made
 
@@ -203,11 +200,3 @@ def _without_repeats(folder: Path, recordings: list[Recording]) -> list[Recordin
 
 def _frames_path(folder: Path, name: str) -> Path:
     return folder / f"{name}.npy"
-
-
-def _sha256(path: Path) -> tuple[str, int]:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise FileAccessError(f"{path}: {error.strerror}") from error

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 
-from pacodec.files import writing
+from pacodec.files import write_whole
 from pacodec.fit import Frames
 from pacodec.learning.loop import Progress
 from pacodec.study.dataset import EVERY, ROLES, Dataset
@@ -48,14 +48,14 @@ def run(
     output.mkdir(parents=True, exist_ok=True)
     _train(workshop, [row.network for row in chosen], minutes)
     results = _measure(workshop, chosen, device, report)
-    _write(output / "results.json", json.dumps([result.to_dict() for result in results], indent=1).encode())
+    write_whole(str(output / "results.json"), json.dumps([result.to_dict() for result in results], indent=1).encode())
     tables = study_tables(results, _notes(workshop, results))
-    _write(output / "results.md", "\n\n".join(table.markdown() for table in tables).encode() + b"\n")
-    _write(output / "ratios.png", draw_ratios(results))
+    write_whole(str(output / "results.md"), "\n\n".join(table.markdown() for table in tables).encode() + b"\n")
+    write_whole(str(output / "ratios.png"), draw_ratios(results))
     shown = [name for name in STRIP_NETWORKS if any(row.network.name == name for row in chosen)]
     originals = _examples(workshop.frames("test")[0])
     versions = [(name, list(example_frames(workshop.path(name), originals, device))) for name in shown]
-    _write(output / "strip.png", draw_strip(originals, versions))
+    write_whole(str(output / "strip.png"), draw_strip(originals, versions))
     return results
 
 
@@ -85,7 +85,7 @@ def _measure(
                 compact = workshop.path(row.network.name + COMPACT)
                 model = workshop.path(row.network.name)
                 result = measure_row(row, model, compact if compact.exists() else None, clips, device)
-                _write(path, json.dumps(result.to_dict()).encode())
+                write_whole(str(path), json.dumps(result.to_dict()).encode())
                 report(f"{row.name}: {result.coded.psnr:.2f} dB, SSIM {result.coded.ssim:.4f}")
             results.append(result)
     return results
@@ -118,8 +118,3 @@ def _notes(workshop: Workshop, results: Sequence[Result]) -> list[str]:
 def _examples(clip: Frames) -> Frames:
     step = max(1, len(clip) // STRIP_FRAMES)
     return clip[step // 2 :: step][:STRIP_FRAMES]
-
-
-def _write(path: Path, data: bytes) -> None:
-    with writing(str(path)) as file:
-        file.write(data)
