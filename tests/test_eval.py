@@ -1,5 +1,6 @@
 """The parts of a comparison: frames, metrics, codecs, curves against curves."""
 
+import json
 import subprocess
 import sys
 from fractions import Fraction
@@ -15,14 +16,15 @@ from hypothesis import strategies as st
 from pacodec.errors import CorruptFileError, ModelError, PacodecError, UsageError
 from pacodec.evaluation.cache import Cache, describe, key_of
 from pacodec.evaluation.clips import Clip, prepare
-from pacodec.evaluation.compare import bd_rate, break_even, front, rate_at
+from pacodec.evaluation.compare import bd_rate, break_even, equal_psnr, front, rate_at
 from pacodec.evaluation.curves import Curve, Setting, chosen_peers, our_curve
 from pacodec.evaluation.differences import DifferencesCodec
 from pacodec.evaluation.matrix import Matrix, Measurement, Task
 from pacodec.evaluation.peers import PEERS, available, default_families
 from pacodec.evaluation.planes import Planes, kinder_chroma
 from pacodec.evaluation.quality import Quality, measure
-from pacodec.evaluation.results import CurveResult, Point
+from pacodec.evaluation.results import BdRate, ClipResult, CurveResult, EqualPsnr, Point
+from pacodec.evaluation.tables import Table, clip_tables
 from pacodec.evaluation.viewer import frames_to_show, matching
 from pacodec.evaluation.worker import codec_of
 from pacodec.metrics import psnr
@@ -172,6 +174,8 @@ def test_a_peer_keeps_every_frame_and_its_rates_go_from_good_to_small(peer, clip
 
 @pytest.mark.parametrize("peer", [p for p in PEERS if p.lossless], ids=lambda p: p.name)
 def test_lossless_is_lossless(peer, clip: Clip) -> None:
+    if not available(peer.family):
+        pytest.skip(f"{peer.family} is not on the PATH")
     codec = codec_of(describe(peer.lossless))
     coded = codec.encode(clip)
     assert measure(clip.stream(), codec.decode(clip, coded.packets)).exact
@@ -217,6 +221,56 @@ def test_bd_rate_refuses_curves_that_do_not_overlap() -> None:
     assert bd_rate(low, curve([100, 200], [20, 24])).reason == "under 3 lossy points"
 
 
+def test_curves_without_a_bd_rate_are_compared_at_one_psnr() -> None:
+    ours, narrow = curve([100, 200, 400], [28, 38, 48]), curve([400, 600, 800, 1600], [20, 24, 28.5, 30])
+    found = bd_rate(ours, narrow)
+    assert found.percent is None
+    assert found.instead is not None
+    assert found.instead.bound is None
+    assert found.instead.psnr == pytest.approx(29)
+    theirs = rate_at(narrow, 29)
+    assert theirs is not None
+    assert found.instead.percent == pytest.approx(100 * (0.8 * 2**0.1 / theirs - 1))
+    assert json.loads(json.dumps(found.to_dict()))["instead"]["psnr"] == pytest.approx(29)
+    (row,) = _bd_table(found).rows
+    assert row[2] == "none"
+    assert row[3].endswith(f"; {found.instead.percent:+.1f}% at 29.0 dB")
+
+
+def test_curves_that_share_no_psnr_are_bounded() -> None:
+    good, poor = curve([100, 200, 300], [40, 42, 44]), curve([250, 400, 500], [20, 25, 30])
+    found = bd_rate(good, poor)
+    assert found.instead == EqualPsnr(30, pytest.approx(-80), "at most")
+    assert _bd_table(found).rows[0][3].endswith("; at most -80.0% at 30.0 dB")
+    assert bd_rate(poor, good).instead == EqualPsnr(30, pytest.approx(400), "at least")
+    worse_and_smaller = curve([20, 30, 40], [20, 25, 30])
+    assert bd_rate(good, worse_and_smaller).instead is None
+    assert bd_rate(worse_and_smaller, good).instead is None
+    assert bd_rate(good, [point(100, np.inf)]).instead is None
+    assert bd_rate(good, [point(400, 42)]).instead == EqualPsnr(42, pytest.approx(-50))
+
+
+@given(
+    sizes=st.lists(st.integers(10, 10**6), min_size=3, max_size=6, unique=True).map(sorted),
+    low=st.floats(20, 50),
+    step=st.floats(0.5, 3),
+)
+def test_at_one_psnr_the_two_directions_agree(sizes: list[int], low: float, step: float) -> None:
+    one = curve(sizes, [low + step * n for n in range(len(sizes))])
+    other = curve([300, 600, 900], [30, 35, 40])
+    there, back = equal_psnr(one, other), equal_psnr(other, one)
+    assert (there is None) == (back is None)
+    if there is not None and back is not None:
+        assert (1 + there.percent / 100) * (1 + back.percent / 100) == pytest.approx(1)
+        assert there.psnr == pytest.approx(back.psnr)
+        assert {there.bound, back.bound} in ({None}, {"at most", "at least"})
+
+
+def _bd_table(found: BdRate) -> Table:
+    clip = Clip("c", "", 25, 2, 2, Fraction(25), Path())
+    return clip_tables(ClipResult(clip, [], {"ours": {"theirs": found}}))[1]
+
+
 def test_the_front_has_no_point_that_another_beats() -> None:
     good = curve([100, 200, 300], [20, 25, 30])
     dominated = [point(250, 24), point(200, 23), point(400, 30)]
@@ -228,6 +282,8 @@ def test_rate_between_points() -> None:
     assert rate_at(points, 25) == pytest.approx(points[0].kbps * 2)
     assert rate_at(points, 20) == pytest.approx(points[0].kbps)
     assert rate_at(points, 31) is None
+    assert rate_at(points[:1], 20) == pytest.approx(points[0].kbps)
+    assert rate_at([], 20) is None
 
 
 def test_break_even_against_the_best_peer() -> None:

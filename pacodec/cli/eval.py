@@ -25,7 +25,7 @@ from pacodec.naming import STANDARD_STREAM
 @click.option(
     "--peers",
     metavar="NAME,...",
-    help="Of x264, x265, vp9, svtav1, aomenc, zstd, x264-sliced [all that are here but the last].",
+    help="Of x264, x265, vp9, svtav1, aomenc, zstd, xz, x264-sliced [all that are here but the last].",
 )
 @click.option("--size", metavar="WxH", help="Resize the clips (Lanczos).")
 @click.option("--frames", type=click.IntRange(1), help="Compare only the first so many frames.")

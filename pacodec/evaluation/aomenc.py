@@ -9,25 +9,27 @@ from functools import cache
 from pathlib import Path
 
 import av
+import numpy as np
+from av.video.plane import VideoPlane
 
 from pacodec.errors import UsageError
 from pacodec.evaluation.clips import Clip
 from pacodec.evaluation.codecs import Encoded
 from pacodec.evaluation.ffmpeg import ONE_KEYFRAME, decode_packets
-from pacodec.evaluation.planes import Chroma, Planes
+from pacodec.evaluation.planes import RGB_FORMATS, Chroma, Planes
 from pacodec.media import Image
 
 PROGRAM = "aomenc"
-_CHROMA = {"yuv444p": "444", "yuv420p": "420"}
+_CHROMA = {"yuv444p": "444", "yuv420p": "420", "gbrp": "444"}
 
 
 @dataclass(frozen=True)
 class AomencCodec:
-    """AV1 at constant quality `level` (0 best to 63), screen-content tools on, in 4:4:4 or 4:2:0."""
+    """AV1 at constant quality `level` (0 best to 63), or lossless (None), in RGB, 4:4:4 or 4:2:0, with screen tools."""
 
     pixel_format: str
     chroma: Chroma
-    level: int
+    level: int | None
 
     def encode(self, clip: Clip) -> Encoded:
         """Code all frames; UsageError with the program's own words where it fails."""
@@ -52,11 +54,13 @@ class AomencCodec:
 
     def _command(self, clip: Clip) -> list[str]:
         screen = ["--tune-content=screen", "--enable-palette=1", "--enable-intrabc=1"]
-        colour = ["--color-primaries=bt709", "--transfer-characteristics=bt709", "--matrix-coefficients=bt709"]
+        matrix = "identity" if self.pixel_format in RGB_FORMATS else "bt709"
+        colour = ["--color-primaries=bt709", "--transfer-characteristics=bt709", f"--matrix-coefficients={matrix}"]
         keyframes = ["--kf-min-dist=0", f"--kf-max-dist={max(ONE_KEYFRAME, clip.frames)}", "--lag-in-frames=35"]
         sampling = f"--i{_CHROMA[self.pixel_format]}"
-        quality = ["--passes=2", "--end-usage=q", f"--cq-level={self.level}", "--cpu-used=2", "--threads=1"]
-        return [PROGRAM, "--quiet", "--ivf", sampling, *quality, *screen, *colour, *keyframes]
+        rate = ["--lossless=1"] if self.level is None else ["--end-usage=q", f"--cq-level={self.level}"]
+        effort = ["--passes=2", "--cpu-used=2", "--threads=1"]
+        return [PROGRAM, "--quiet", "--ivf", sampling, *rate, *effort, *screen, *colour, *keyframes]
 
     def _write_y4m(self, clip: Clip, path: Path) -> None:
         planes = Planes(self.pixel_format, self.chroma)
@@ -65,7 +69,8 @@ class AomencCodec:
             file.write(f"YUV4MPEG2 W{clip.width} H{clip.height} F{rate.numerator}:{rate.denominator} ".encode())
             file.write(f"Ip A1:1 C{kind}\n".encode())
             for rgb in clip.stream():
-                file.write(b"FRAME\n" + planes.to_frame(rgb).to_ndarray().tobytes())
+                frame = planes.to_frame(rgb)
+                file.write(b"FRAME\n" + b"".join(map(_samples, frame.planes)))
 
 
 def installed() -> bool:
@@ -79,3 +84,9 @@ def version() -> str:
     done = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True, check=False)  # noqa: S603
     text = done.stdout + done.stderr
     return " ".join(line.strip() for line in text.splitlines() if "AOMedia" in line)
+
+
+def _samples(plane: VideoPlane) -> bytes:
+    """The samples of an 8-bit plane, row after row, without what pads the rows in memory."""
+    rows = np.frombuffer(bytes(plane), np.uint8).reshape(plane.height, plane.line_size)
+    return rows[:, : plane.width].tobytes()

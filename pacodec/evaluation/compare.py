@@ -3,12 +3,11 @@
 import math
 import warnings
 from collections.abc import Sequence
-from itertools import pairwise
 
 import bjontegaard
 import numpy as np
 
-from pacodec.evaluation.results import BdRate, BreakEven, CurveResult, Point
+from pacodec.evaluation.results import BdRate, BreakEven, CurveResult, EqualPsnr, Point
 
 MIN_POINTS = 3
 MIN_OVERLAP = 0.1
@@ -18,9 +17,9 @@ MIN_OVERLAP = 0.1
 def front(points: Sequence[Point]) -> list[Point]:
     """The lossy points that no other one beats in both size and PSNR, smallest first."""
     best: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.measurement.bytes, -p.measurement.quality.psnr)):
+    for point in sorted(points, key=lambda p: (p.measurement.bytes, -_psnr(p))):
         exact = point.measurement.quality.exact
-        if not exact and (not best or point.measurement.quality.psnr > best[-1].measurement.quality.psnr):
+        if not exact and (not best or _psnr(point) > _psnr(best[-1])):
             best.append(point)
     return best
 
@@ -29,7 +28,7 @@ def bd_rate(curve: Sequence[Point], anchor: Sequence[Point]) -> BdRate:
     """Bjontegaard's mean difference of rate by Akima interpolation of log rate over PSNR, on the curves' fronts."""
     tested, base = front(curve), front(anchor)
     if min(len(tested), len(base)) < MIN_POINTS:
-        return BdRate(None, reason=f"under {MIN_POINTS} lossy points")
+        return BdRate(None, reason=f"under {MIN_POINTS} lossy points", instead=equal_psnr(tested, base))
     rates, psnrs = zip(*(_coordinates(points) for points in (base, tested)), strict=True)
     low, high = max(min(values) for values in psnrs), min(max(values) for values in psnrs)
     with warnings.catch_warnings():
@@ -40,18 +39,39 @@ def bd_rate(curve: Sequence[Point], anchor: Sequence[Point]) -> BdRate:
             )
         except UserWarning:
             spans = (f"{min(values):.1f} to {max(values):.1f} dB" for values in reversed(psnrs))
-            return BdRate(None, reason=f"too little in common: {' and '.join(spans)}")
+            reason = f"too little in common: {' and '.join(spans)}"
+            return BdRate(None, reason=reason, instead=equal_psnr(tested, base))
     return BdRate(float(percent), low, high)
+
+
+def equal_psnr(curve: Sequence[Point], anchor: Sequence[Point]) -> EqualPsnr | None:
+    """The difference of rate in the middle of the PSNR that two curves have in common.
+
+    Where they have none, a bound: the better one needs no more for a PSNR under its range than at its smallest point.
+    None where a curve has no lossy point, and where the one of less PSNR is also smaller, which bounds nothing.
+    """
+    tested, base = front(curve), front(anchor)
+    if not tested or not base:
+        return None
+    (low, high), (base_low, base_high) = ((_psnr(points[0]), _psnr(points[-1])) for points in (tested, base))
+    middle = (max(low, base_low) + min(high, base_high)) / 2
+    rate, base_rate = rate_at(tested, middle), rate_at(base, middle)
+    if rate is not None and base_rate is not None:
+        return EqualPsnr(middle, _percent(rate, base_rate))
+    if low > base_high:
+        percent, psnr, bound = _percent(tested[0].kbps, base[-1].kbps), base_high, "at most"
+    else:
+        percent, psnr, bound = _percent(tested[-1].kbps, base[0].kbps), high, "at least"
+    return EqualPsnr(psnr, percent, bound) if (percent < 0) == (bound == "at most") else None
 
 
 def rate_at(points: Sequence[Point], psnr: float) -> float | None:
     """Kbit/s at which a curve has that PSNR, log rate being linear between neighbours; None beyond its ends."""
-    for below, above in pairwise(front(points)):
-        low, high = below.measurement.quality.psnr, above.measurement.quality.psnr
-        if low <= psnr <= high:
-            part = (psnr - low) / (high - low)
-            return math.exp((1 - part) * math.log(below.kbps) + part * math.log(above.kbps))
-    return None
+    best = front(points)
+    if not best or not _psnr(best[0]) <= psnr <= _psnr(best[-1]):
+        return None
+    rates, values = _coordinates(best)
+    return math.exp(np.interp(psnr, values, np.log(rates)))
 
 
 def break_even(point: Point, peers: Sequence[CurveResult]) -> BreakEven:
@@ -60,7 +80,7 @@ def break_even(point: Point, peers: Sequence[CurveResult]) -> BreakEven:
     for peer in peers:
         if point.measurement.quality.exact:
             rivals += [(other.kbps, peer.name) for other in peer.points if other.measurement.quality.exact]
-        elif (rate := rate_at(peer.points, point.measurement.quality.psnr)) is not None:
+        elif (rate := rate_at(peer.points, _psnr(point))) is not None:
             rivals.append((rate, peer.name))
     if not rivals:
         return BreakEven(None, None, None)
@@ -70,5 +90,12 @@ def break_even(point: Point, peers: Sequence[CurveResult]) -> BreakEven:
 
 
 def _coordinates(points: Sequence[Point]) -> tuple[np.ndarray, np.ndarray]:
-    rates = np.array([point.kbps for point in points])
-    return rates, np.array([point.measurement.quality.psnr for point in points])
+    return np.array([point.kbps for point in points]), np.array([_psnr(point) for point in points])
+
+
+def _psnr(point: Point) -> float:
+    return point.measurement.quality.psnr
+
+
+def _percent(rate: float, anchor: float) -> float:
+    return 100 * (rate / anchor - 1)

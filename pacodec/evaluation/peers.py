@@ -15,10 +15,12 @@ from pacodec.evaluation.differences import DifferencesCodec
 from pacodec.evaluation.ffmpeg import FFmpegCodec
 from pacodec.evaluation.planes import Chroma
 
-CRF_51 = (4, 11, 18, 23, 28, 33)
+CRF_51 = (0, 4, 11, 18, 23, 28, 33)
 """Of x264 and x265, best first."""
 CRF_63 = (8, 20, 30, 40, 50, 60)
 """Of VP9 and AV1."""
+FINE_63 = (1, 3, *CRF_63)
+"""The same in 4:4:4, up to where clean footage begins for us; in 4:2:0 its chroma is lost at any rate."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,14 @@ def _aomenc(pixel_format: str) -> Callable[[int, Chroma], Codec]:
     return lambda rate, chroma: AomencCodec(pixel_format, chroma, rate)
 
 
+def _differences(family: str, name: str, codec: DifferencesCodec) -> Peer:
+    return Peer(family, name, "rgb24", "", (), lambda rate, chroma: codec, codec)
+
+
 _X264_LOSSLESS = FFmpegCodec("libx264rgb", "h264", "rgb24", "nearest", {"preset": "veryslow", "qp": "0"})
 _X265_LOSSLESS = FFmpegCodec("libx265", "hevc", "gbrp", "nearest", _x265_parameters(lossless="1"))
 _VP9_LOSSLESS = FFmpegCodec("libvpx-vp9", "vp9", "gbrp", "nearest", {**_VP9, "lossless": "1"})
+_AV1_LOSSLESS = AomencCodec("gbrp", "nearest", None)
 
 PEERS = (
     Peer("x264", "x264 4:4:4", "yuv444p", "crf", CRF_51, _x264("yuv444p"), _X264_LOSSLESS),
@@ -92,12 +99,11 @@ PEERS = (
     Peer("x264-sliced", "x264 4:4:4 sliced", "yuv444p", "crf", CRF_51, _x264("yuv444p", threads=2)),
     Peer("x265", "x265 4:4:4", "yuv444p", "crf", CRF_51, _x265("yuv444p"), _X265_LOSSLESS),
     Peer("x265", "x265 4:2:0", "yuv420p", "crf", CRF_51, _x265("yuv420p")),
-    Peer("vp9", "VP9 4:4:4", "yuv444p", "crf", CRF_63, _vp9("yuv444p"), _VP9_LOSSLESS),
+    Peer("vp9", "VP9 4:4:4", "yuv444p", "crf", FINE_63, _vp9("yuv444p"), _VP9_LOSSLESS),
     Peer("vp9", "VP9 4:2:0", "yuv420p", "crf", CRF_63, _vp9("yuv420p")),
     Peer("svtav1", "SVT-AV1 4:2:0", "yuv420p", "crf", CRF_63, _svtav1),
-    Peer("aomenc", "libaom AV1 4:4:4", "yuv444p", "cq", CRF_63, _aomenc("yuv444p")),
+    Peer("aomenc", "libaom AV1 4:4:4", "yuv444p", "cq", FINE_63, _aomenc("yuv444p"), _AV1_LOSSLESS),
     Peer("aomenc", "libaom AV1 4:2:0", "yuv420p", "cq", CRF_63, _aomenc("yuv420p")),
-    Peer(
-        "zstd", "zstd -19 of differences", "rgb24", "", (), lambda rate, chroma: DifferencesCodec(), DifferencesCodec()
-    ),
+    _differences("zstd", "zstd -19 of differences", DifferencesCodec()),
+    _differences("xz", "xz -9e of differences", DifferencesCodec(9, "xz")),
 )

@@ -82,16 +82,34 @@ class CurveResult:
 
 
 @dataclass(frozen=True)
+class EqualPsnr:
+    """How many percent more bytes (negative: fewer) a curve needs than the anchor at one PSNR, in dB.
+
+    Where one of the two does not reach that PSNR, its nearest point stands for it, and `bound` says on which side of
+    `percent` the truth lies: "at most" or "at least".
+    """
+
+    psnr: float
+    percent: float
+    bound: str | None = None
+
+
+@dataclass(frozen=True)
 class BdRate:
     """How many percent more bytes (negative: fewer) a curve needs than the anchor, mean over the PSNR that both have.
 
-    `percent` is None where that means nothing, and `reason` says why.
+    `percent` is None where that means nothing; `reason` says why, and `instead` is what can be said, if anything.
     """
 
     percent: float | None
     low: float | None = None
     high: float | None = None
     reason: str | None = None
+    instead: EqualPsnr | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """PSNR in dB; null for what there is not."""
+        return {**vars(self), "instead": self.instead and vars(self.instead)}
 
 
 @dataclass(frozen=True)
@@ -116,7 +134,7 @@ class ClipResult:
             "duration": clip.duration,
             "curves": [curve.to_dict(clip.frames) for curve in self.curves],
             "bd_rates": {
-                name: {anchor: vars(rate) for anchor, rate in row.items()} for name, row in self.bd_rates.items()
+                name: {anchor: rate.to_dict() for anchor, rate in row.items()} for name, row in self.bd_rates.items()
             },
         }
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from html import escape
 from statistics import mean, median
 
+from pacodec.evaluation.compare import MIN_OVERLAP
 from pacodec.evaluation.quality import SIMILARITY_FRAMES
-from pacodec.evaluation.results import BdRate, ClipResult, CurveResult, Evaluation, Point
+from pacodec.evaluation.results import BdRate, ClipResult, CurveResult, EqualPsnr, Evaluation, Point
 
 MIB = 1 << 20
 
@@ -106,14 +107,24 @@ def _bd_rates(result: ClipResult) -> Table:
         for name, anchors in result.bd_rates.items()
         for anchor, rate in anchors.items()
     ]
-    note = "BD-rate: bytes more (+) or fewer (-) for the same PSNR, by Akima interpolation over the PSNR both reach."
+    note = (
+        "BD-rate: bytes more (+) or fewer (-) for the same PSNR, by Akima interpolation over the PSNR both reach. "
+        f"Where that is under {MIN_OVERLAP:.0%} of what they span together, the difference at one PSNR stands there, "
+        "or a bound of it: the better curve's smallest point against the other's best."
+    )
     return Table(f"{result.clip.name}: BD-rate", header, rows, (note,))
 
 
 def _bd_cells(rate: BdRate) -> tuple[str, str]:
     if rate.percent is None:
-        return "none", rate.reason or ""
+        instead = "" if rate.instead is None else f"; {_equal_psnr_text(rate.instead)}"
+        return "none", f"{rate.reason}{instead}"
     return f"{rate.percent:+.1f}%", f"{rate.low:.1f} to {rate.high:.1f}"
+
+
+def _equal_psnr_text(found: EqualPsnr) -> str:
+    bound = "" if found.bound is None else f"{found.bound} "
+    return f"{bound}{found.percent:+.1f}% at {found.psnr:.1f} dB"
 
 
 def _speeds(result: ClipResult, curves: Sequence[CurveResult]) -> Table:
