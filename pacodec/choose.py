@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import models
-from pacodec.coders import PaletteCoder, PictureCoder, latent_coder, model_colours, model_palette
+from pacodec.coders import PaletteCoder, PictureCoder, latent_coder, model_colours, model_palette, model_postfilter
 from pacodec.errors import CorruptFileError, LimitError, ModelError, QualityError, UnsupportedError, UsageError
 from pacodec.familiar import familiar
 from pacodec.media import Image
@@ -17,6 +17,7 @@ from pacodec.predictors.learned import PREDICTIVE
 from pacodec.quantizers import QUANTIZERS
 from pacodec.thrift import CLEAN_THRIFTS, Thrift, noisy_thrifts
 from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform, learn_palette
+from pacodec.transforms.postfilter import PostFilter
 from pacodec.transforms.shades import ShadesTransform, frequent_colours, occurring_palette, without
 from pacodec.weights import ModelFile
 
@@ -136,8 +137,9 @@ def _predictive(sample: Sequence[Image], wishes: Wishes, model: ModelFile, reaso
     noise = model.info.hyperparameters.get("noise", 0)
     noisy = isinstance(noise, int) and 0 < noise <= 255
     thrifts = noisy_thrifts(noise) if noisy else CLEAN_THRIFTS
+    postfilter = model_postfilter(model) if noisy else None
     ladder = [
-        replace(_palette(sample, q, reason, colours, model, exact=not noisy), thrift=thrifts.get(q))
+        replace(_palette(sample, q, reason, colours, model, not noisy, postfilter), thrift=thrifts.get(q))
         for q in QUALITIES
         if quality is not None and q >= quality
     ]
@@ -202,6 +204,7 @@ def _palette(
     full: NDArray[np.uint8],
     model: ModelFile | None = None,
     exact: bool = True,
+    postfilter: PostFilter | None = None,
 ) -> Choice:
     """The palette of a quality; None is lossless. `full` is the one of `MAX_COLOURS`, which several qualities share;
     with a `model` it is that one's, and all of them do. If not `exact`, it does not grow.
@@ -211,7 +214,8 @@ def _palette(
     colours = full if most == MAX_COLOURS else learn_palette(sample, most)
     height, width = sample[0].shape[:2]
     room = most - len(colours) if exact else 0
-    return Choice(PaletteCoder(PaletteTransform(colours, step if exact else 0, room), height, width, model), reason)
+    palette = PaletteTransform(colours, step if exact else 0, room)
+    return Choice(PaletteCoder(palette, height, width, model, postfilter), reason)
 
 
 def _latent(model: ModelFile, sample: Sequence[Image], wishes: Wishes) -> PictureCoder:

@@ -13,6 +13,7 @@ from pacodec.quantizers import QUANTIZERS, Parameters, Quantizer
 from pacodec.transforms.base import LatentTransform, Pictures
 from pacodec.transforms.names import AUTOENCODERS
 from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform, colour_errors
+from pacodec.transforms.postfilter import POSTFILTER, PostFilter, Shape
 from pacodec.transforms.shades import ShadesTransform
 from pacodec.weights import ModelFile
 
@@ -65,11 +66,14 @@ class PictureCoder(Protocol):
         """Codes to uint8 [n, H, W, 3], given a GOP's own parameters."""
 
 
+FILTERED = "filtered"
+"""Palette indices whose pictures a model's post-filter corrects."""
 COLOUR_TRANSFORMS: Mapping[str, type[PaletteTransform] | type[ShadesTransform]] = {
     PaletteTransform.name: PaletteTransform,
     ShadesTransform.name: ShadesTransform,
+    FILTERED: PaletteTransform,
 }
-"""Those whose codes name colours, and that need no network."""
+"""Those whose codes name colours."""
 
 
 class PaletteCoder:
@@ -85,9 +89,13 @@ class PaletteCoder:
         height: int,
         width: int,
         model: ModelFile | None = None,
+        postfilter: PostFilter | None = None,
     ) -> None:
-        """`model`: the one that holds the palette, and shades perhaps, which the header then need not carry."""
-        self.palette = palette
+        """`model`: the one that holds the palette, and shades perhaps, which the header then need not carry.
+
+        With a `postfilter`, the model's, pictures are what that makes of the palette's colours.
+        """
+        self.palette, self._postfilter = palette, postfilter
         self._colours = palette.palette
         self._parameters = palette.parameters
         self.model = None if model is None else ModelRef(model.name, model.sha256)
@@ -95,7 +103,7 @@ class PaletteCoder:
         self.spec = GridSpec(channels, rows, columns, ordinal=False)
         inherited = {} if model is None else model_colours(model)
         own = {key: value for key, value in self._parameters.items() if inherited.get(key) != value}
-        self.transform = Component(palette.name, own)
+        self.transform = Component(palette.name if postfilter is None else FILTERED, own)
 
     def analyse(self, pictures: Pictures) -> NDArray[Any]:
         """Indices, and what makes them exact where the palette has such."""
@@ -121,13 +129,14 @@ class PaletteCoder:
         return colour_errors(self._colours)
 
     def decode(self, codes: Grids, transform: Parameters, quantizer: Parameters) -> Pictures:
-        """By the GOP's own palette where it has one."""
+        """By the GOP's own palette where it has one, and the post-filter if there is one."""
         palette = self.palette
         if transform:
             palette = palette.from_parameters({**self._parameters, **transform})
             if palette.grid(*codes.shape[2:])[0] != self.spec.channels:
                 raise CorruptFileError("a GOP's palette does not fit the code grid")
-        return palette.decode(codes)
+        pictures = palette.decode(codes)
+        return pictures if self._postfilter is None else self._postfilter.filter(pictures)
 
 
 class LatentCoder:
@@ -193,7 +202,13 @@ def coder_for(header: Header, model: ModelFile | None, device: str = "auto") -> 
         parameters = header.transform.params
         if model is not None:
             parameters = {**model_colours(model), **parameters}
-        coder = PaletteCoder(COLOUR_TRANSFORMS[header.transform.name].from_parameters(parameters), height, width)
+        palette = COLOUR_TRANSFORMS[header.transform.name].from_parameters(parameters)
+        postfilter = None
+        if header.transform.name == FILTERED:
+            postfilter = None if model is None else model_postfilter(model)
+            if postfilter is None:
+                raise CorruptFileError("the transform filtered needs a model with a post-filter, which is not there")
+        coder = PaletteCoder(palette, height, width, postfilter=postfilter)
     else:
         if model is None:
             raise CorruptFileError(f"the transform {header.transform.name} needs a model and the header names none")
@@ -241,6 +256,12 @@ def model_colours(model: ModelFile) -> dict[str, bytes]:
     if shades.dtype != np.uint8 or shades.ndim != 1:
         raise CorruptFileError(f"{model.name}: its shades are no bytes")
     return {"palette": model_palette(model).tobytes(), "shades": shades.tobytes()}
+
+
+def model_postfilter(model: ModelFile) -> PostFilter | None:
+    """A predictive model's post-filter, if it has one; CorruptFileError or LimitError where that is malformed."""
+    value = model.info.hyperparameters.get(POSTFILTER)
+    return None if value is None else PostFilter(model.arrays(), Shape.from_hyperparameter(value))
 
 
 def _shape(spec: GridSpec) -> Mapping[str, int | bool]:

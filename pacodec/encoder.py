@@ -24,6 +24,7 @@ from pacodec.unfinished import PART_SUFFIX, Unfinished, unfinished
 from pacodec.verification import verify_codes
 from pacodec.video.reader import VideoReader
 from pacodec.video.sample import sample_frames
+from pacodec.weights import ModelFile
 
 GOP_SECONDS = 10.0
 STREAM_HEAD = 2 * SAMPLE_FRAMES
@@ -148,12 +149,12 @@ def _write(
             raise QualityError(f"the clip reaches {report.psnr:.2f} dB, asked were {coding.min_psnr:g} dB")
         if part is not None and coding.verify:
             file.flush()
-            _verify(part, target, pipeline.predictor)
+            _verify(part, target, pipeline.predictor, choice.model)
         return report
 
 
-def _verify(part: Path, target: str, predictor: Predictor) -> None:
+def _verify(part: Path, target: str, predictor: Predictor, model: ModelFile | None) -> None:
     with Reader(part) as written:
-        problems = verify_codes(written, predictor)
+        problems = verify_codes(written, predictor, model)
     if problems:
         raise CorruptFileError(f"{target}: verification failed: {problems[0]}")

@@ -1,8 +1,10 @@
 """Which installed model was trained on footage like this: one whose colours and screens it shows."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from pacodec import models
 from pacodec.coders import model_palette
@@ -23,16 +25,25 @@ def familiar(sample: Sequence[Image]) -> ModelFile | None:
     """The model that knows the footage of `sample` (uint8 [H, W, 3] each), the best of several; None if none does."""
     best: tuple[float, ModelFile] | None = None
     for path in models.paths():
+        if not _predictive(path):
+            continue
         try:
             model = ModelFile.read(path)
-            if model.info.arch != PREDICTIVE:
-                continue
             differing = _difference(sample, model)
         except (CorruptFileError, UnsupportedError, LimitError):  # `pacodec models` says which; others may do
             continue
         if differing <= MOST_DIFFERING and (best is None or differing < best[0]):
             best = differing, model
     return best and best[1]
+
+
+def _predictive(path: Path) -> bool:
+    """Whether a file says so of itself in its metadata; autoencoders are large, and not read any further."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("arch") == PREDICTIVE
+    except (SafetensorError, OSError):  # `pacodec models` says what is wrong with it
+        return False
 
 
 def _difference(sample: Sequence[Image], model: ModelFile) -> float:

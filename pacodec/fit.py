@@ -26,8 +26,8 @@ the background then meets the grid in the few ways that count, not in all of the
 300 steps; crops anywhere left it at 0.043 after 200)."""
 WHOLE_SIDE = 256
 """Pixels of a side of the crops of the second half: whole frames where they are not larger."""
-INITIAL_FRAMES = 1536
-"""Frames that a network's starting weights are chosen from."""
+INITIAL_FRAMES = 2560
+"""Frames that a network's starting weights are chosen from: more than the vae has codes."""
 TIMED_STEPS = 6
 EARLIER = "earlier steps"
 """Key of a phase's plan under which it has the steps of those before it."""
@@ -146,7 +146,7 @@ def fit(
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     task = _Task(model, CropSampler(train, plan, model.size), validation, device)
     optimizer = torch.optim.Adam(model.parameters(), plan.learning_rate, fused=True)
-    run(task, optimizer, plan, checkpoint=checkpoint, report=report)
+    run(task, optimizer, plan, checkpoint=checkpoint, report=report, start_counts=True)
     return model
 
 
@@ -185,7 +185,8 @@ def fit_in_phases(
         identity = json.dumps({**json.loads(plan.hyperparameters), EARLIER: earlier}, sort_keys=True)
         each = replace(plan, phase=number, learning_rate=learning_rate, hyperparameters=identity)
         if minutes is None:
-            steps = max(1, round(plan.steps * done) - round(plan.steps * before))
+            later = len(model.phases) - 1 - number  # each of which has a step too
+            steps = max(1, min(round(plan.steps * done), plan.steps - later) - earlier)
         elif resumed and saved is not None:
             steps = saved.steps
         else:
@@ -207,11 +208,18 @@ def _steps_in(
     device: torch.device,
 ) -> int:
     """Steps that fit in the time, by timing a few on a copy of the network that is then thrown away."""
-    short, probe = replace(plan, steps=TIMED_STEPS, validate_every=TIMED_STEPS), copy.deepcopy(model)
-    fit(probe, train, [validation[0][:1]], replace(short, steps=2), device=device)
-    began = monotonic()
-    fit(probe, train, [validation[0][:1]], short, device=device)
-    return max(TIMED_STEPS, int(seconds / ((monotonic() - began) / TIMED_STEPS)))
+    passed: list[float] = []
+    short = replace(plan, steps=2 * TIMED_STEPS, validate_every=TIMED_STEPS)  # the first of them warm up
+    fit(
+        copy.deepcopy(model),
+        train,
+        [validation[0][:1]],
+        short,
+        device=device,
+        report=lambda progress: passed.append(progress.seconds),
+    )
+    warm, done = passed
+    return max(TIMED_STEPS, int(seconds * TIMED_STEPS / (done - warm)))
 
 
 def freeze_normalisation(model: nn.Module) -> None:

@@ -1,13 +1,28 @@
 """A GOP while its frames still come in."""
 
+import math
 from concurrent.futures import Future
+from fractions import Fraction
 
 import numpy as np
 
+from pacodec import limits
 from pacodec.ahead import Channel
 from pacodec.gops import CodedGop, LatentBatch
 from pacodec.media import AudioPacket, Frame, Image
 from pacodec.quantizers import Parameters
+
+
+def even_frames(announced: int | None, rate: Fraction | None, seconds: Fraction) -> int:
+    """Frames of a GOP of at most `seconds`, all of a clip's being of like length: the last one would otherwise be left
+    with few, which pay for a keyframe of their own and keep one core busy where there are two.
+
+    `announced`: how many frames the clip says it has, `rate` how many a second; without either there is no limit.
+    """
+    if not announced or not rate:
+        return limits.MAX_GOP_FRAMES
+    gops = math.ceil(announced / rate / seconds)
+    return math.ceil(announced / gops)
 
 
 class OpenGop:

@@ -81,13 +81,15 @@ class _LatentCheck:
         if model is not None and model.info.arch != header.transform.name:
             raise CorruptFileError(f"the model is a {model.info.arch}, the header says {header.transform.name}")
         self._quantizer, self._parameters = QUANTIZERS[name], header.quantizer.params
+        parts = self._quantizer.bytes_per_value
+        self._channels = -(-header.grid.channels // parts) * parts
 
     def check(self, gop: Gop, batches: Iterable[Grids]) -> None:
         seen = _Seen()
         for codes in batches:
             seen.add(codes, codes)
         values, _ = seen.pairs()
-        made = np.repeat(values[None, None, None], self._quantizer.bytes_per_value, 1)
+        made = np.resize(values, (1, self._channels, 1, -(-len(values) // self._channels)))  # each once or more
         self._quantizer.dequantize(made, {**self._parameters, **gop.quantizer})
 
 

@@ -20,7 +20,7 @@ from pacodec.errors import LimitError, UsageError
 from pacodec.gops import CodedGop, LatentBatch, encode_gop
 from pacodec.media import AudioPacket, Frame
 from pacodec.metadata import WRITER
-from pacodec.open_gop import OpenGop
+from pacodec.open_gop import OpenGop, even_frames
 from pacodec.predictors import get_predictor
 from pacodec.predictors.adaptive import AdaptivePredictor
 from pacodec.predictors.base import Predictor, check_grid
@@ -126,9 +126,10 @@ class Pipeline:
         self.batch = max(1, BATCH_PIXELS // (self.format.width * self.format.height))
         values = coder.spec.size * (1 if coder.streams else 4)
         self.waiting = max(2, WAITING_BYTES // (values * self.batch))
-        gop_ticks = Fraction(coding.gop_seconds).limit_denominator(10**6) / self.format.time_base
-        self.gop_ticks = max(1, int(gop_ticks))
-        self.gop_frames = limits.MAX_GOP_FRAMES if coder.streams else max(1, COLLECTED_BYTES // values)
+        gop_seconds = max(Fraction(coding.gop_seconds).limit_denominator(10**6), Fraction(1, 10**6))
+        self.gop_ticks = max(1, int(gop_seconds / self.format.time_base))
+        even = even_frames(reader.frames_hint, self.format.frame_rate, gop_seconds)
+        self.gop_frames = even if coder.streams else max(1, min(even, COLLECTED_BYTES // values))
         self.psnr_every = 1 if coding.min_psnr is not None else max(1, round(self.format.frame_rate or 25))
         self.networks = ThreadPoolExecutor(coding.jobs)
         self.crew = Crew(self.predictor, coding.jobs)

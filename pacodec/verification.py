@@ -8,7 +8,7 @@ from pacodec.container import Reader
 from pacodec.errors import ModelError, PacodecError
 from pacodec.gops import decode_gop
 from pacodec.naming import naming
-from pacodec.picture_check import PictureCheck, picture_check
+from pacodec.picture_check import picture_check
 from pacodec.predictors.base import Predictor
 from pacodec.resolve import model_of, predictor_of
 from pacodec.weights import ModelFile
@@ -31,11 +31,16 @@ def verify(path: str | Path, *, model: str | None = None) -> list[str]:
         if problems:
             return problems
         predictor = predictor_of(reader.header, reader.model_bytes(), model)
-        return verify_codes(reader, predictor, picture_check(reader.header, _model_of_pictures(reader, model)))
+        return verify_codes(reader, predictor, _model_of_pictures(reader, model))
 
 
-def verify_codes(reader: Reader, predictor: Predictor, pictures: PictureCheck | None = None) -> list[str]:
-    """The GOPs whose codes do not decode to what was encoded, or do not pass the check of `pictures`, a line each."""
+def verify_codes(reader: Reader, predictor: Predictor, model: ModelFile | None = None) -> list[str]:
+    """The GOPs whose codes do not decode to what was encoded, or that no pictures can be made of, a line each.
+
+    `model` is the one that the header names, None where that is not found. Raises UnsupportedError, CorruptFileError or
+    LimitError where no picture at all can be made.
+    """
+    pictures = picture_check(reader.header, model)
     problems = list[str]()
     with one_thread():
         for number in range(len(reader.gops)):
@@ -44,13 +49,8 @@ def verify_codes(reader: Reader, predictor: Predictor, pictures: PictureCheck | 
             except PacodecError as error:
                 problems.append(str(error))
                 continue
-            codes = decode_gop(gop, reader.header.grid, predictor)
             try:
-                if pictures is not None:
-                    pictures.check(gop, codes)
-                else:
-                    for _ in codes:
-                        pass
+                pictures.check(gop, decode_gop(gop, reader.header.grid, predictor))
             except PacodecError as error:
                 problems.append(f"{reader.label(number)}: {error}")
     return problems

@@ -36,6 +36,7 @@ from pacodec.errors import PacodecError
 from pacodec.grids import GridSpec
 from pacodec.media import AudioStream, VideoFormat
 from pacodec.predictors.passes import PASSES
+from pacodec.transforms.postfilter import MAX_BLOCKS, MAX_WIDTH
 from pacodec.weights import ModelInfo, dump_arrays
 
 MIB = 1 << 20
@@ -92,15 +93,22 @@ def header(width: int = 64, height: int = 48, channels: int = 1, ordinal: bool =
 
 
 def file(
-    head: Header, payload: bytes, frames: int = 2, *, gops: int = 1, model: bytes | None = None, still: bool = False
+    head: Header,
+    payload: bytes,
+    frames: int = 2,
+    *,
+    gops: int = 1,
+    model: bytes | None = None,
+    still: bool = False,
+    crc: int = 0,
 ):
-    """A .pac file as a writer makes it; `still`: all frames but the first repeat it."""
+    """A .pac file as a writer makes it; `still`: all frames but the first repeat it; `crc`: of the codes."""
     with tempfile.TemporaryFile() as out:
         writer = Writer(out, head, model)
         repeats = np.arange(frames) > (0 if still else frames)
         for number in range(gops):
             first = number * frames
-            writer.add_gop(Gop(first, np.arange(first, first + frames + 1), repeats, 0, payload))
+            writer.add_gop(Gop(first, np.arange(first, first + frames + 1), repeats, crc, payload))
         writer.close()
         out.seek(0)
         return out.read()
@@ -270,6 +278,25 @@ def learned_cases() -> Iterator[tuple[str, Case]]:
         yield name, Case(with_model(model), (3, 5))
 
 
+def filtered_cases() -> Iterator[tuple[str, Case]]:
+    """Post-filters as large as they may be, and larger ones."""
+    palette = np.zeros((2, 3), np.uint8)
+    for name, shape, codes in (
+        ("filtered", [MAX_WIDTH, MAX_BLOCKS], (0,)),
+        ("filtered by a width of 2^40", [1 << 40, 1], (5,)),
+        ("filtered by 2^40 blocks", [1, 1 << 40], (5,)),
+    ):
+        width, blocks = (min(value, MAX_WIDTH) for value in shape)
+        arrays = predictive.make_filter_arrays(width, min(blocks, MAX_BLOCKS)) | {"palette": palette}
+        model = predictive.dump_model(arrays, {**predictive.TINY, "noise": 8, "postfilter": shape})
+        found = predictive.parse(model)
+        transform = Component("filtered", {"correction_step": 0})
+        head = header(256, 256, transform=transform, model=ModelRef(found.name, found.sha256))
+        size = 2 * head.grid.size
+        data = file(head, zstd_of(size), model=model, crc=zlib.crc32(bytes(size)))
+        yield name, Case(data, codes, True)
+
+
 def with_model(model: bytes) -> bytes:
     """A file that carries a model and needs it."""
     reference = ModelRef("hostile", hashlib.sha256(model).digest())
@@ -317,6 +344,7 @@ def cases() -> Iterator[tuple[str, Case]]:
     yield from container_cases()
     yield from codes_cases()
     yield from learned_cases()
+    yield from filtered_cases()
     for name, model in model_cases():
         yield f"model: {name}", Case(with_model(model))
 

@@ -17,6 +17,7 @@ from pacodec.predictors.learned import PREDICTIVE, LearnedPredictor
 from pacodec.predictors.network import Geometry, IntegerNetwork
 from pacodec.predictors.passes import PASSES
 from pacodec.predictors.squeezed import compress
+from pacodec.transforms.postfilter import POSTFILTER
 from pacodec.weights import ModelFile, ModelInfo, dump_arrays
 
 TINY: Mapping[str, Any] = {
@@ -61,6 +62,20 @@ def make_arrays(hyperparameters: Mapping[str, Any] = TINY, seed: int = 0) -> Arr
     return arrays
 
 
+def make_filter_arrays(width: int, blocks: int, seed: int = 0) -> Arrays:
+    """Tensors of a post-filter whose activations and corrections use their ranges, and are cut off here and there."""
+    layers = {"first": (width, 12, 5, 5)}
+    layers |= {f"block{k}.{half}": (width, width, 5, 5) for k in range(1, blocks + 1) for half in "ab"}
+    layers |= {"last": (12, width, 6, 6)}
+    arrays: Arrays = {}
+    for layer, (rows, inputs, bits, least) in layers.items():
+        name = f"{POSTFILTER}.{layer}"
+        arrays[f"{name}.weight"] = integers(f"{seed} {name} weight", (rows, 9 * inputs), bits).astype(np.int8)
+        arrays[f"{name}.bias"] = integers(f"{seed} {name} bias", (rows,), 13).astype(np.int32)
+        arrays[f"{name}.shift"] = (least + (integers(f"{seed} {name} shift", (rows,), 2) & 1)).astype(np.int8)
+    return arrays
+
+
 def make_predictor(screens: NDArray[np.uint8] | None = None, seed: int = 0) -> LearnedPredictor:
     """The tiny model's predictor, which knows `screens`, uint8 [S, h, w]."""
     network = IntegerNetwork(make_arrays(seed=seed), Geometry.from_hyperparameters(TINY))
@@ -83,6 +98,14 @@ def make_model(
         arrays["screens"] = np.frombuffer(compress(screens.tobytes()), np.uint8)
         hyperparameters["screens"] = list(screens.shape)
     return dump_model(arrays, hyperparameters)
+
+
+def make_filter_model(
+    palette: NDArray[np.uint8], width: int, blocks: int, seed: int = 0, hyperparameters: Mapping[str, Any] = TINY
+) -> bytes:
+    """A model file of noisy footage, with colours and a post-filter of this shape."""
+    arrays = make_arrays(hyperparameters, seed) | {"palette": palette} | make_filter_arrays(width, blocks, seed)
+    return dump_model(arrays, {**hyperparameters, "noise": 8, POSTFILTER: [width, blocks]})
 
 
 def parse(data: bytes) -> ModelFile:

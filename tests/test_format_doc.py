@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 import pacodec
+from pacodec.coders import COLOUR_TRANSFORMS
 from pacodec.predictors import PREDICTORS, nominal, squeezed
 from pacodec.predictors.hashing import salts, scramble
 from pacodec.predictors.logistic import MAX_LOGIT, STRETCH, squash
 from pacodec.quantizers import QUANTIZERS
+from pacodec.transforms.postfilter import MAX_BLOCKS, MAX_WIDTH, NUMBERS, Shape
 from pacodec.transforms.registry import ARCHITECTURES
 
 TEXT = (Path(pacodec.__file__).parent / "FORMAT.md").read_text()
@@ -47,7 +49,7 @@ def test_the_tables_of_probabilities_are_as_described():
         assert STRETCH[p] == (reached[0] if len(reached) else MAX_LOGIT)
 
 
-@pytest.mark.parametrize("name", [*PREDICTORS, *QUANTIZERS, *ARCHITECTURES, "palette"])
+@pytest.mark.parametrize("name", [*PREDICTORS, *QUANTIZERS, *ARCHITECTURES, *COLOUR_TRANSFORMS])
 def test_every_name_is_described(name):
     family, _, codes = name.partition("-")
     assert f"`{name}`" in TEXT or (codes and f"`{family}-N`" in TEXT)
@@ -61,6 +63,14 @@ def test_contexts_are_those_of_the_tables():
     listed = [features(part.partition(":")[2]) for part in spelling.split(";")]
     assert listed == [set(context) for context in nominal._SPELLING_CONTEXTS]
     assert squeezed._SIZE.size == 4
+
+
+def test_the_shape_of_a_post_filter_is_as_described():
+    assert f"| `postfilter` | array of 2 ints: 1 to {MAX_WIDTH}, 0 to {MAX_BLOCKS} |" in TEXT
+    assert f"| I8 [F, {9 * NUMBERS}], I32 [F], I8 [F] | layer `first`" in TEXT
+    assert f"| I8 [{NUMBERS}, 9 F], I32 [{NUMBERS}], I8 [{NUMBERS}] | layer `last`" in TEXT
+    least, per_block = quoted(r"at most\s+(\d+) \+ (\d+) B rows and columns from it")
+    assert all(Shape(1, blocks).reach == int(least) + int(per_block) * blocks for blocks in range(MAX_BLOCKS + 1))
 
 
 def features(text):

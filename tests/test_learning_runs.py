@@ -10,9 +10,9 @@ from conftest import COLOURS, cli, make_video, screen
 
 from pacodec.errors import CorruptFileError, UsageError
 from pacodec.learning.batches import probe
-from pacodec.learning.fit_predictor import FLOATS, ROUNDED
 from pacodec.learning.footage import load_codes
 from pacodec.learning.loop import CHECKPOINT_SUFFIX, Progress, saved_plan
+from pacodec.learning.phases import FLOATS, ROUNDED
 from pacodec.learning.predictive import GEOMETRY
 from pacodec.predictors.network import Geometry, IntegerNetwork
 from pacodec.training import train
@@ -80,12 +80,12 @@ def test_the_report_is_in_the_model_file(trained):
     assert report.bits.keys() == {"predictive", "zstd -19", "xz", "x264 lossless"}
     assert all(bits > 0 for bits in report.bits.values())
     assert info.quality["psnr"] == report.psnr == pytest.approx(report.psnr_low)
-    assert info.quality["frames"] == report.test_frames == 23
+    assert info.quality["frames"] == report.test_frames == 12
     assert info.quality["kbps"] == pytest.approx(
         report.bits["predictive"] * info.quality["frame_rate"] / 1000, rel=0.01
     )
-    assert info.training["clips"] == 2
-    assert info.training["frames"] == 20 + 21
+    assert info.training["clips"] == 3
+    assert info.training["frames"] == 20 + 21 + 22
     assert report.steps == 40
     assert report.code_values == 48 * 32
 
@@ -166,9 +166,9 @@ def test_codes_are_those_of_the_colours(clips):
     coded = np.stack([footage.palette[grid] for grid in footage.train[1]])
     assert len(coded) == len(pictures)
     assert np.abs(coded.astype(int) - np.stack(pictures)).mean() < 2
-    assert [len(clip) for clip in (*footage.validation, *footage.test)] == [22, 23]
+    assert [len(clip) for clip in (*footage.validation, *footage.test)] == [11, 12]
     assert footage.left_out == 0
-    assert probe(footage.test, GEOMETRY, 50, 10**6).frames == 22
+    assert probe(footage.test, GEOMETRY, 50, 10**6).frames == 11
 
 
 def test_codes_of_noisy_footage_stay_until_a_pixel_has_moved(tmp_path):

@@ -80,6 +80,24 @@ def test_scale_has_a_zero_point():
     assert mean_square(through(SCALE, latents), latents) < mean_square(through(NAIVE, latents), latents) / 50
 
 
+def test_channels_of_many_values_have_a_range_of_their_own():
+    """One channel fills the range, the others tenths of it: those lose a hundredth of what they would."""
+    latents = draws(0.4, 0.5)
+    latents[:, 0] = draws(0, 1, latents[:, 0].shape, seed=1)
+    parameters = SCALE.fit(latents, 256)
+    assert len(parameters["channels"]) == 2 * 16
+    decoded = SCALE.dequantize(SCALE.quantize(latents, parameters), parameters)
+    whole = {key: value for key, value in parameters.items() if key != "channels"}
+    common = SCALE.dequantize(SCALE.quantize(latents, whole), whole)
+    assert mean_square(decoded[:, 0], latents[:, 0]) == pytest.approx(mean_square(common[:, 0], latents[:, 0]), rel=0.1)
+    assert mean_square(decoded[:, 1:], latents[:, 1:]) < mean_square(common[:, 1:], latents[:, 1:]) / 50
+
+
+def test_ranges_of_channels_cost_no_more_than_a_hundredth_of_the_codes():
+    assert "channels" not in SCALE.fit(draws(0, 1, (199, 4, 1, 1)), 256)
+    assert len(SCALE.fit(draws(0, 1, (200, 4, 1, 1)), 256)["channels"]) == 200 * 4 / 100
+
+
 @pytest.mark.parametrize("quantizer", [SCALE, KMEANS], ids=lambda quantizer: quantizer.name)
 def test_latents_that_are_all_alike(quantizer):
     latents = np.full((2, 3, 4, 5), 0.3, np.float32)
@@ -88,7 +106,7 @@ def test_latents_that_are_all_alike(quantizer):
 
 @pytest.mark.parametrize("levels", [2, 16, 64, 256])
 def test_kmeans_beats_scale(levels):
-    latents = peaked()
+    latents = peaked((2, 64, 10, 8))  # too few values a channel for a range of its own
     assert mean_square(through(KMEANS, latents, levels), latents) < 0.75 * mean_square(
         through(SCALE, latents, levels), latents
     )
@@ -169,6 +187,12 @@ def test_levels_out_of_range(quantizer, levels):
         {"levels": 10**30},
         {"levels": 256.0},
         {"levels": True},
+        {"channels": None},
+        {"channels": [0, 255]},
+        {"channels": b""},
+        {"channels": bytes([0])},
+        {"channels": bytes([0, 255] * 2)},
+        {"channels": bytes([9, 8])},
     ],
 )
 def test_hostile_scale_parameters(change):

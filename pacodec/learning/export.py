@@ -8,9 +8,10 @@ import zstandard
 from numpy.typing import NDArray
 
 from pacodec.errors import ModelError
+from pacodec.integer_layer import EXACT, MAX_ACTIVATION, largest_sum
 from pacodec.learning.float_network import PredictorNetwork
 from pacodec.learning.rounding import LOGIT_BITS, Rows, rounded_embedding
-from pacodec.predictors.network import EXACT, MAX_ACTIVATION, MAX_EMBEDDED, Geometry, largest_sum
+from pacodec.predictors.network import MAX_EMBEDDED, Geometry
 from pacodec.predictors.passes import PASSES
 
 Arrays = dict[str, NDArray[Any]]
@@ -28,15 +29,12 @@ def export(network: PredictorNetwork, palette: NDArray[np.uint8], screens: NDArr
     scales = network.scales()
     embedding = rounded_embedding(network.embedding)[0].detach() * 2.0 ** scales[0]
     arrays: Arrays = {"palette": palette, "embedding": embedding.numpy().astype(np.int8)}
-    layers = {name: _scaled(rows) for name, rows in network.layers().items()}
     inputs = [*scales, scales[-1]]
     outputs = [*scales[1:], LOGIT_BITS, LOGIT_BITS]
-    for (name, rows), scale, out in zip(layers.items(), inputs, outputs, strict=True):
-        arrays |= _integers(name, rows, scale, out)
+    for (name, rows), scale, out in zip(network.layers().items(), inputs, outputs, strict=True):
+        arrays |= layer_arrays(name, rows, scale, out, MAX_EMBEDDED if name == "first" else MAX_ACTIVATION)
     beyond = slice(len(palette), None)
     arrays["codes.weight"][beyond], arrays["codes.bias"][beyond], arrays["codes.shift"][beyond] = 0, NEVER, 0
-    for name in layers:
-        check_bounds(name, arrays, MAX_EMBEDDED if name == "first" else MAX_ACTIVATION)
     if len(screens):
         packed = zstandard.ZstdCompressor(SCREEN_LEVEL).compress(np.ascontiguousarray(screens).data)
         arrays["screens"] = np.frombuffer(packed, np.uint8)
@@ -57,16 +55,18 @@ def check_bounds(name: str, arrays: Arrays, most: int) -> None:
         raise ModelError(f"a sum of the layer {name} can reach {reach}, which float32 does not hold exactly")
 
 
-def _scaled(rows: Rows) -> Rows:
-    return Rows(*(part.detach().cpu().double() for part in rows))
+def layer_arrays(name: str, rows: Rows, scale: int, out: int, most: int) -> Arrays:
+    """A rounded layer as integers, proven exact for inputs x * 2^scale of at most `most`; its results are y * 2^out.
 
-
-def _integers(name: str, rows: Rows, scale: int, out: int) -> Arrays:
-    shift = rows.bits + scale - out
+    Raises ModelError as `check_bounds`.
+    """
+    weight, bias, bits = (part.detach().cpu().double() for part in rows)
+    shift = bits + scale - out
     half = torch.where(shift > 0, torch.exp2(shift - 1), 0.0)
-    bias = rows.bias * torch.exp2(rows.bits + scale) + half
-    return {
-        f"{name}.weight": (rows.weight * torch.exp2(rows.bits)[:, None]).numpy().astype(np.int8),
-        f"{name}.bias": bias.numpy().astype(np.int32),
+    arrays: Arrays = {
+        f"{name}.weight": (weight * torch.exp2(bits)[:, None]).numpy().astype(np.int8),
+        f"{name}.bias": (bias * torch.exp2(bits + scale) + half).numpy().astype(np.int32),
         f"{name}.shift": shift.numpy().astype(np.int8),
     }
+    check_bounds(name, arrays, most)
+    return arrays

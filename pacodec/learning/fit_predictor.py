@@ -1,9 +1,7 @@
 """Fitting the learned predictor's network: first in floats, then rounded as the integers it will be."""
 
 import json
-import math
 import zlib
-from dataclasses import replace
 from time import monotonic
 
 import numpy as np
@@ -14,22 +12,17 @@ from torch import Tensor
 from pacodec.learning.batches import Probe, Sampler, probe
 from pacodec.learning.float_network import PredictorNetwork
 from pacodec.learning.footage import CodedFootage
-from pacodec.learning.loop import VALIDATIONS, Plan, prefers_bfloat16, run, saved_plan, validation_interval
+from pacodec.learning.loop import Plan, prefers_bfloat16
+from pacodec.learning.phases import FLOATS, ROUNDED, first_steps, fit_rounded
 from pacodec.learning.request import Request
 from pacodec.predictors.learned import PREDICTIVE
 from pacodec.predictors.network import Geometry
 
-FLOATS, ROUNDED = 0, 1
-"""Phases of the training."""
 RATES = {FLOATS: 2.5e-3, ROUNDED: 4e-4}
 """Learning rate of each phase, at its top."""
-ROUNDED_STEPS = 1 / 3
-"""Steps of the second phase for each of the first."""
 MIN_GAIN = 0.1
 """Bits a frame that count as a gain."""
 VALIDATION_FRAMES, VALIDATION_PIXELS = 64, 60_000
-TIMED_STEPS = 3
-TIMED_SECONDS = 2.0
 
 
 class _Task:
@@ -48,6 +41,9 @@ class _Task:
 
     def score(self) -> float:
         return bits_per_frame(self.model, self.validation, self.device)
+
+    def calibrate(self) -> None:
+        self.model.calibrate(self.sampler.batch(0).to(self.device))
 
 
 @torch.no_grad()
@@ -69,30 +65,16 @@ def fit_predictor(
         network.product_type = torch.bfloat16
     looked_at = probe(footage.validation, geometry, VALIDATION_FRAMES, VALIDATION_PIXELS)
     task = _Task(network, Sampler(footage.train, list(screens), geometry, request.seed), looked_at, device)
-    saved = saved_plan(request.checkpoint) if request.checkpoint.exists() else None
-    steps = _first_steps(request, saved, task)
+    left = request.minutes * 60 - (monotonic() - request.began)
     plan = Plan(
-        steps,
+        first_steps(task, request.checkpoint, request.steps, left),
         arch=PREDICTIVE,
         hyperparameters=json.dumps(vars(geometry), sort_keys=True),
         footage=checksum(footage),
         min_gain=MIN_GAIN,
         seed=request.seed,
     )
-    plans = [plan, replace(plan, phase=ROUNDED, steps=math.ceil(steps * ROUNDED_STEPS))]
-    request.report(
-        f"{'resuming' if saved else 'training'} for {plans[0].steps} + {plans[1].steps} steps on {device.type}"
-    )
-    for each in plans:
-        if saved and saved.phase > each.phase:
-            continue
-        if each.phase == ROUNDED:
-            network.calibrate(task.sampler.batch(0).to(device))
-        rate = RATES[each.phase]
-        optimizer = torch.optim.Adam(network.parameters(), rate, betas=(0.9, 0.99), fused=True)
-        each = replace(each, learning_rate=rate, validate_every=validation_interval(each.steps))
-        run(task, optimizer, each, checkpoint=request.checkpoint, report=request.report)
-    return network, sum(each.steps for each in plans)
+    return network, fit_rounded(task, plan, RATES, request.checkpoint, request.report, "the predictor")
 
 
 def checksum(footage: CodedFootage) -> int:
@@ -101,29 +83,3 @@ def checksum(footage: CodedFootage) -> int:
     for clip in (*footage.train, *footage.validation):
         value = zlib.crc32(clip.checksum.to_bytes(4, "little"), value)
     return value
-
-
-def _first_steps(request: Request, saved: Plan | None, task: _Task) -> int:
-    """Steps of the first phase."""
-    if request.steps is not None:
-        return max(1, round(request.steps / (1 + ROUNDED_STEPS)))
-    if saved is not None:
-        return saved.steps if saved.phase == FLOATS else round(saved.steps / ROUNDED_STEPS)
-    began = monotonic()
-    task.score()
-    judging = (monotonic() - began) * 2 * VALIDATIONS
-    left = request.minutes * 60 - (monotonic() - request.began) - judging
-    return max(TIMED_STEPS, int(left / _step_seconds(task) / (1 + ROUNDED_STEPS)))
-
-
-def _step_seconds(task: _Task) -> float:
-    """How long a step takes; the weights stay as they are."""
-    count, began = 0, 0.0
-    task.model.train()
-    while count <= TIMED_STEPS or monotonic() - began < TIMED_SECONDS:
-        if count == 1:  # the first one pays for what is set up once
-            began = monotonic()
-        task.loss(count).backward()  # type: ignore[no-untyped-call]
-        task.model.zero_grad(set_to_none=True)
-        count += 1
-    return (monotonic() - began) / (count - 1)

@@ -7,18 +7,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pacodec.integer_layer import MAX_ACTIVATION
 from pacodec.learning.first_layer import first_layer
 from pacodec.learning.rounding import (
     LOGIT_BITS,
     Rows,
     activate,
     bits_for,
-    logits,
+    rounded,
     rounded_embedding,
     rounded_rows,
 )
 from pacodec.learning.samples import Batch, positions
-from pacodec.predictors.network import CODES, EDGE, EMBEDDED, MAX_ACTIVATION, MAX_EMBEDDED, UNKNOWN, Geometry
+from pacodec.predictors.network import CODES, EDGE, EMBEDDED, MAX_EMBEDDED, UNKNOWN, Geometry
 from pacodec.predictors.passes import PASSES
 
 IMPOSSIBLE = -30.0
@@ -112,7 +113,7 @@ class PredictorNetwork(nn.Module):
 
     def _logits(self, hidden: Tensor, rows: Rows) -> Tensor:
         sums = functional.linear(hidden, rows.weight, rows.bias)
-        return logits(sums) if self.rounds else sums
+        return rounded(sums, LOGIT_BITS) if self.rounds else sums
 
 
 def _coloured(palette: Tensor, width: int) -> Tensor:

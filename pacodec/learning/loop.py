@@ -3,10 +3,10 @@
 import json
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -97,8 +97,11 @@ def run(
     *,
     checkpoint: Path | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
+    start_counts: bool = False,
 ) -> None:
     """Train the task's network in place; it ends with the weights that did best on the validation frames.
+
+    Those that it starts with are among them if `start_counts`, which takes a validation more.
 
     With `checkpoint`, its state is kept in that file at every validation and a run that finds it there goes on from it;
     the file is bound to the plan: UsageError says when it belongs to another, CorruptFileError when it is broken.
@@ -107,6 +110,8 @@ def run(
     state = _State(task.model, optimizer)
     if checkpoint is not None and checkpoint.exists() and saved_plan(checkpoint).phase >= plan.phase:
         state.load(checkpoint, plan)
+    elif start_counts:
+        state.judge(task.score() if task.higher_is_better else -task.score(), plan.min_gain)
     began, first = time.monotonic() - state.seconds, state.step
     loss_sum, count = 0.0, 0
     for step in range(first, plan.steps):
@@ -171,10 +176,7 @@ class _State:
             "waited": self.waited,
             "plan": asdict(plan),
         }
-        part = path.with_name(path.name + ".part")
-        contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        save_file(contiguous, part, {"progress": json.dumps(progress)})
-        part.replace(path)
+        _write(path, tensors, progress)
 
     def load(self, path: Path, plan: Plan) -> None:
         try:
@@ -209,6 +211,31 @@ def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def shorten(path: Path, seconds: float) -> None:
+    """Make the run that a checkpoint belongs to end in about so many seconds, if it would take longer.
+
+    The learning rate then falls by as much in fewer steps. CorruptFileError where the file is not a checkpoint.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            progress = json.loads(file.metadata()["progress"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        step, plan = int(progress["step"]), Plan(**progress["plan"])
+        steps = step + max(1, int(seconds * step / float(progress["seconds"])))
+    except (OSError, KeyError, TypeError, ValueError, ZeroDivisionError, SafetensorError) as error:
+        raise CorruptFileError(f"{path}: not a checkpoint ({error})") from error
+    if steps < plan.steps:
+        progress["plan"] = asdict(replace(plan, steps=steps, validate_every=validation_interval(steps)))
+        _write(path, tensors, progress)
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:
+    part = path.with_name(path.name + ".part")
+    contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    save_file(contiguous, part, {"progress": json.dumps(progress)})
+    part.replace(path)
 
 
 def saved_plan(path: Path) -> Plan:

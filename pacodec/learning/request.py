@@ -28,6 +28,11 @@ class Request:
     began: float
     """Of `time.monotonic`."""
 
+    @property
+    def filter_checkpoint(self) -> Path:
+        """Of the post-filter, which has a network of its own."""
+        return self.checkpoint.with_name(self.checkpoint.name + ".filter")
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -62,6 +67,10 @@ class Split:
     words: str
 
 
+MANY_CLIPS = 10
+"""From so many on, some can be spared to validate on and others for the final report."""
+
+
 def split(lengths: Sequence[int], validation: int, test: int) -> Split:
     """Roles of clips of so many frames, of which the last `validation` + `test` were named for those roles.
 
@@ -72,6 +81,10 @@ def split(lengths: Sequence[int], validation: int, test: int) -> Split:
         clips = len(whole) - validation - test
         first, second, third = whole[:clips], whole[clips : clips + validation], whole[clips + validation :]
         return Split(first, second or third, third or second, f"held out: {test or validation} clips as named")
+    if 3 <= len(whole) < MANY_CLIPS and whole[-1].stop > 1:
+        last, middle = whole[-1], whole[-1].stop // 2
+        words = f"held out: the last of {len(whole)} clips, its first half for validation"
+        return Split(whole[:-1], [last._replace(stop=middle)], [last._replace(start=middle)], words)
     if len(whole) >= 3:
         held = max(1, len(whole) // 10)
         words = f"held out: the last {held} of {len(whole)} clips, and {held} before for validation"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pacodec.predictors.network import EXACT, MAX_ACTIVATION
+from pacodec.integer_layer import EXACT, MAX_ACTIVATION
 
 MAX_WEIGHT = 127
 MAX_SHIFT = 18
@@ -72,6 +72,6 @@ def activate(sums: Tensor, bits: int) -> Tensor:
     return through(rounded, sums.clamp(0, MAX_ACTIVATION / 2.0**bits))
 
 
-def logits(sums: Tensor) -> Tensor:
-    """Sums rounded to 1/256 nat."""
-    return through(torch.floor(sums * 2.0**LOGIT_BITS + 0.5) / 2.0**LOGIT_BITS, sums)
+def rounded(sums: Tensor, bits: int) -> Tensor:
+    """Sums rounded to multiples of 2^-bits."""
+    return through(torch.floor(sums * 2.0**bits + 0.5) / 2.0**bits, sums)

@@ -10,12 +10,13 @@ from collections.abc import Callable
 import numpy as np
 
 from pacodec.entropy import ONE, Bits, Integers, SymbolCoder, normalize
+from pacodec.integer_layer import Reals
 from pacodec.predictors.attention import Attention
 from pacodec.predictors.choice import Choice
 from pacodec.predictors.hashing import Hashes, salts, scramble, write_last
 from pacodec.predictors.logistic import STRETCH, UNIT, exp, squash
 from pacodec.predictors.mixer import MAX_BATCH, Mixer
-from pacodec.predictors.network import Geometry, IntegerNetwork, Reals
+from pacodec.predictors.network import Geometry, IntegerNetwork
 from pacodec.predictors.passes import PASSES, SPACING, pass_of
 from pacodec.predictors.past import Codes, Past
 from pacodec.predictors.tally import STATES, TREND, TRENDS, Tally, rounds

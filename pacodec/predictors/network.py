@@ -1,10 +1,4 @@
-"""The learned predictor's network in integers: the same result on every machine, in any order of summation.
-
-Weights and activations are small integers held in float32, so that a matrix product runs at the speed of the machine's
-BLAS. It is exact because every partial sum stays below 2^24, which `IntegerLayer` proves from the weights when a model
-is loaded; scaling by powers of two and rounding down are exact as well. (Balle et al. 2019, "Integer Networks for Data
-Compression with Latent-Variable Models", section 4, with shifts in place of divisions.)
-"""
+"""The learned predictor's network, in integers: what it looks at, and what it makes of that."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +10,7 @@ from numpy.typing import NDArray
 from pacodec import limits
 from pacodec.entropy import Integers
 from pacodec.errors import CorruptFileError
+from pacodec.integer_layer import MAX_ACTIVATION, IntegerLayer, Reals, activate, integers
 from pacodec.predictors.passes import PASSES
 
 UNKNOWN, EDGE = 256, 257
@@ -30,14 +25,7 @@ MAX_INPUTS = 8192
 MAX_HISTORY = 8
 MAX_HOLD = 256
 
-EXACT = 1 << 24
-"""Integers up to here are exact in float32."""
-_MAX_SHIFT = 30
-MAX_ACTIVATION = 255
 MAX_EMBEDDED = 128
-
-Reals = NDArray[np.float32]
-"""Integers held in float32."""
 
 
 @dataclass(frozen=True)
@@ -94,46 +82,13 @@ class Geometry:
         return (2 * self.radii[0] + 1) ** 2 * self.embedding
 
 
-class IntegerLayer:
-    """`floor((W x + bias) * 2^-shift)` of integers, with a shift a row."""
-
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, int], biases: int, most: int):
-        """`shape`: rows and columns of W; `biases`: how many sets of biases; `most`: the largest |x|.
-
-        Raises CorruptFileError where an array is missing, of the wrong type or shape, or where a sum could pass 2^24.
-        """
-        rows, columns = shape
-        weight = _array(arrays, f"{name}.weight", np.int8, (rows, columns)).astype(np.int64)
-        bias = _array(arrays, f"{name}.bias", np.int32, (biases, rows) if biases > 1 else (rows,)).astype(np.int64)
-        shift = _array(arrays, f"{name}.shift", np.int8, (rows,)).astype(np.int64)
-        if shift.min(initial=0) < 0 or shift.max(initial=0) > _MAX_SHIFT:
-            raise CorruptFileError(f"the model's {name}.shift is not in 0..{_MAX_SHIFT}")
-        bias = bias.reshape(biases, rows)
-        if largest_sum(weight, bias, most) >= EXACT:
-            raise CorruptFileError(f"the model's layer {name} can leave the integers that are exact in float32")
-        self._weight = np.ascontiguousarray(weight.T.astype(np.float32))
-        self._bias = bias.astype(np.float32)
-        self._scale = np.exp2(-shift.astype(np.float32)).astype(np.float32)
-
-    def products(self, x: Reals, start: int = 0) -> Reals:
-        """W x for some of the columns, those from `start` on, float32 [n, rows] of float32 [n, some]."""
-        y: Reals = x @ self._weight[start : start + x.shape[1]]
-        return y
-
-    def finish(self, products: Reals, which: int = 0) -> Reals:
-        """The layer's result of all its products, whose memory it takes."""
-        products += self._bias[which]
-        products *= self._scale
-        return np.floor(products, out=products)
-
-
 class IntegerNetwork:
     """From what is known around a pixel to what its code will be."""
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], geometry: Geometry) -> None:
         """`arrays`: a model file's. CorruptFileError where they do not make a network that is exact."""
         self.geometry = g = geometry
-        self.embedding = _array(arrays, "embedding", np.int8, (EMBEDDED, g.embedding))
+        self.embedding = integers(arrays, "embedding", np.int8, (EMBEDDED, g.embedding))
         self._first = IntegerLayer(arrays, "first", (g.hidden, g.inputs), PASSES, MAX_EMBEDDED)
         self._hidden = [
             IntegerLayer(arrays, f"hidden{k + 1}", (g.hidden, g.hidden), 1, MAX_ACTIVATION) for k in range(g.layers)
@@ -147,9 +102,9 @@ class IntegerNetwork:
 
     def hidden(self, products: Reals, order: int) -> Reals:
         """The last hidden layer of n pixels of a pass, float32 [n, hidden], of the sum of their products."""
-        y = _activate(self._first.finish(products, order))
+        y = activate(self._first.finish(products, order))
         for layer in self._hidden:
-            y = _activate(layer.finish(layer.products(y)))
+            y = activate(layer.finish(layer.products(y)))
         return y
 
     def gate(self, hidden: Reals) -> Integers:
@@ -159,26 +114,6 @@ class IntegerNetwork:
     def codes(self, hidden: Reals) -> Integers:
         """Log-weights (1/256) of each code, given that it is not the last grid's, int64 [n, 256]."""
         return self._codes.finish(self._codes.products(hidden)).astype(np.int64)
-
-
-def largest_sum(weight: Integers, bias: Integers, most: int) -> int:
-    """What a partial sum of a layer can reach: weight [rows, columns], bias [sets, rows], inputs of at most `most`."""
-    return int((np.abs(weight).sum(1) * most + np.abs(bias).max(0)).max(initial=0))
-
-
-def _activate(y: Reals) -> Reals:
-    np.maximum(y, 0, out=y)
-    return np.minimum(y, MAX_ACTIVATION, out=y)
-
-
-def _array(
-    arrays: Mapping[str, NDArray[Any]], name: str, dtype: type[np.generic], shape: tuple[int, ...]
-) -> NDArray[Any]:
-    values = arrays.get(name)
-    if values is None or values.dtype != dtype or values.shape != shape:
-        found = "missing" if values is None else f"{values.dtype} {list(values.shape)}"
-        raise CorruptFileError(f"the model's {name} is {found} instead of {np.dtype(dtype)} {list(shape)}")
-    return values
 
 
 def _within(value: object, least: int, most: int) -> bool:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from pacodec import limits
 from pacodec.entropy import Integers
-from pacodec.predictors.network import EDGE, UNKNOWN, Geometry, Reals
+from pacodec.integer_layer import Reals
+from pacodec.predictors.network import EDGE, UNKNOWN, Geometry
 
 Codes = NDArray[np.uint8]
 _Plane = NDArray[np.int8]

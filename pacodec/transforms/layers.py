@@ -8,6 +8,8 @@ from torch.nn import functional
 
 NO_ENERGY = 1e-6
 """Share of the largest eigenvalue under which one is a rounding error."""
+LEAST_NORM = 1e-12
+"""Of a row or column of weights, so that one of zeros can be divided by it."""
 
 
 def to_blocks(images: Tensor, rows: int, columns: int) -> Tensor:
@@ -72,18 +74,28 @@ class GroupLinear(nn.Module):
         return product
 
     def assign(self, weight: Tensor, bias: Tensor) -> None:
-        """Make the first outputs a given function [G, o, i] of the first inputs, and of nothing else."""
+        """Make the first outputs a given function [G, o, i] of the first inputs, and of nothing else.
+
+        o or i must not be more than the rank: then it needs no decomposition, and those of LAPACK may fail where
+        singular values repeat, as they do when components share a unit.
+        """
         outputs, inputs = weight.shape[1:]
         self.bias[..., :outputs] = bias
-        if self.rank:
-            left, values, right = torch.linalg.svd(weight, full_matrices=False)
-            for factor in self.factors:
-                factor.zero_()
-            self.factors[0][:, : values.shape[1], :inputs] = (values.sqrt()[..., None] * right)[:, : self.rank]
-            self.factors[1][:, :outputs, : values.shape[1]] = (left * values.sqrt()[:, None])[..., : self.rank]
-        else:
+        if not self.rank:
             self.factors[0][:, :outputs] = 0
             self.factors[0][:, :outputs, :inputs] = weight
+            return
+        assert min(outputs, inputs) <= self.rank
+        for factor in self.factors:
+            factor.zero_()
+        wide = outputs <= inputs
+        balance = weight.norm(dim=2 if wide else 1).clamp_min(LEAST_NORM).sqrt()  # the factors get a half each
+        if wide:
+            self.factors[0][:, :outputs, :inputs] = weight / balance[..., None]
+            self.factors[1][:, :outputs, :outputs] = torch.diag_embed(balance)
+        else:
+            self.factors[0][:, :inputs, :inputs] = torch.diag_embed(balance)
+            self.factors[1][:, :outputs, :inputs] = weight / balance[:, None]
 
 
 class ConvUnit(nn.Module):

@@ -14,6 +14,8 @@ from torch.nn import functional
 from pacodec.transforms.autoencoder import Autoencoder, Phase
 
 SAMPLES = 1 << 14
+ENCODED = 64
+"""Images that the levels are chosen from that are encoded at a time."""
 CLIPPING = tuple(0.3 + 0.05 * n for n in range(15))
 """Shares of a channel's range that are tried as the first range of its levels."""
 
@@ -67,7 +69,10 @@ class LearnedQuantization(Autoencoder):
     @torch.no_grad()
     def initialise(self, images: Tensor) -> None:
         """Start each channel's levels where they cost least on the sample, for the network as it is."""
-        latents = self.inner.encode(images)
+        if not self.inner.size:  # each place of an image is a sample
+            rows, columns = self.inner.grid(*images.shape[2:])[1:]
+            images = images[:: max(1, len(images) * rows * columns // SAMPLES)]
+        latents = torch.cat([self.inner.encode(part) for part in torch.split(images, ENCODED)])
         values = latents.flatten(1) if self.inner.size else latents.permute(0, 2, 3, 1).flatten(0, 2)  # [N, values]
         values = values.reshape(len(values), -1)
         if len(values) > SAMPLES:

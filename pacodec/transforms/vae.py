@@ -41,7 +41,7 @@ class VariationalAutoencoder(Autoencoder):
     """Works at one frame size; its three linear layers may be factorised (`rank`, 0 for full matrices)."""
 
     phase = WHOLE
-    phases = (Phase(0.5, 1.5e-3), Phase(0.5, 1e-4))
+    phases = (Phase(0.75, 1.5e-3), Phase(0.25, 2e-5))
     settled = 0.85
     """In one run at 0.5, while steps were still large, PSNR fell by 16 dB, and 600 steps did not win it back."""
 

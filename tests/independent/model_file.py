@@ -62,6 +62,26 @@ def _tensor(entry: Mapping[str, Any], data: bytes) -> NDArray[Any]:
     return np.frombuffer(data[begin:end], TYPES[entry["dtype"]]).reshape(entry["shape"])
 
 
+def tensor(tensors: Mapping[str, NDArray[Any]], name: str, kind: type, shape: tuple[int, ...]) -> NDArray[Any]:
+    """The tensor of that name, which has to be of a type and shape."""
+    expect(name in tensors, f"the model has no {name}")
+    found = tensors[name]
+    expect(found.dtype == kind and found.shape == shape, f"{name} is of another type or shape")
+    return found
+
+
+def check_layer(
+    tensors: Mapping[str, NDArray[Any]], name: str, rows: int, columns: int, biases: tuple[int, ...], most: int
+) -> None:
+    """That a layer is as the format wants it, and exact for inputs of at most `most`."""
+    weight = tensor(tensors, f"{name}.weight", np.int8, (rows, columns)).astype(np.int64)
+    bias = tensor(tensors, f"{name}.bias", np.int32, biases).astype(np.int64).reshape(-1, rows)
+    shift = tensor(tensors, f"{name}.shift", np.int8, (rows,))
+    expect(bool(((shift >= 0) & (shift <= 30)).all()), f"a shift of {name} is not in 0..30")
+    largest = np.abs(weight).sum(1) * most + np.abs(bias).max(0)
+    expect(int(largest.max()) < 1 << 24, f"sums of {name} can reach 2^24")
+
+
 class Network:
     """The network of a predictive model, with its screens."""
 
@@ -77,13 +97,13 @@ class Network:
         embedded, hidden = _within(values.get("embedding"), 1, 32), _within(values.get("hidden"), 1, 1024)
         layers = _within(values.get("layers"), 0, 8)
         inputs = bounded("the inputs", embedded * sum((2 * radius + 1) ** 2 for radius in self.radii), 8192)
-        self.embedding = self._tensor("embedding", np.int8, (258, embedded))
-        self._check_layer("first", hidden, inputs, (5, hidden), 128)
+        self.embedding = tensor(self._tensors, "embedding", np.int8, (258, embedded))
+        check_layer(self._tensors, "first", hidden, inputs, (5, hidden), 128)
         self._hidden = [f"hidden{k}" for k in range(1, layers + 1)]
         for name in self._hidden:
-            self._check_layer(name, hidden, hidden, (hidden,), 255)
-        self._check_layer("gate", 1, hidden, (1,), 255)
-        self._check_layer("codes", 256, hidden, (256,), 255)
+            check_layer(self._tensors, name, hidden, hidden, (hidden,), 255)
+        check_layer(self._tensors, "gate", 1, hidden, (1,), 255)
+        check_layer(self._tensors, "codes", 256, hidden, (256,), 255)
         self.screens = np.zeros((0, 0, 0), np.uint8)
         if "screens" in self._tensors:
             self.screens = self._read_screens(values.get("screens"))
@@ -105,27 +125,13 @@ class Network:
         sums: NDArray[np.int64] = x @ self._tensors[f"{name}.weight"].astype(np.int64).T + bias
         return sums >> self._tensors[f"{name}.shift"].astype(np.int64)
 
-    def _check_layer(self, name: str, rows: int, columns: int, biases: tuple[int, ...], most: int) -> None:
-        weight = self._tensor(f"{name}.weight", np.int8, (rows, columns)).astype(np.int64)
-        bias = self._tensor(f"{name}.bias", np.int32, biases).astype(np.int64).reshape(-1, rows)
-        shift = self._tensor(f"{name}.shift", np.int8, (rows,))
-        expect(bool(((shift >= 0) & (shift <= 30)).all()), f"a shift of {name} is not in 0..30")
-        largest = np.abs(weight).sum(1) * most + np.abs(bias).max(0)
-        expect(int(largest.max()) < 1 << 24, f"sums of {name} can reach 2^24")
-
-    def _tensor(self, name: str, kind: type, shape: tuple[int, ...]) -> NDArray[Any]:
-        expect(name in self._tensors, f"the model has no {name}")
-        tensor = self._tensors[name]
-        expect(tensor.dtype == kind and tensor.shape == shape, f"{name} is of another type or shape")
-        return tensor
-
     def _read_screens(self, shape: object) -> NDArray[np.uint8]:
         expect(isinstance(shape, list) and len(shape) == 3, "the shape of the screens is malformed")
         assert isinstance(shape, list)
         expect(all(type(n) is int and n > 0 for n in shape), "the shape of the screens is malformed")
         bounded("the screens", shape[0], MAX_SCREENS)
         size = bounded("the codes of the screens", shape[0] * shape[1] * shape[2], MAX_SCREEN_CODES)
-        packed = self._tensor("screens", np.uint8, (self._tensors["screens"].size,)).tobytes()
+        packed = tensor(self._tensors, "screens", np.uint8, (self._tensors["screens"].size,)).tobytes()
         return np.frombuffer(unzstd(packed, "screens", size), np.uint8).reshape(shape)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from independent.networks import latents_to_pictures
 from independent.plain import unsqueeze
+from independent.postfilter import PostFilter
 from independent.quantizers import dequantize
 from independent.reader import Video
 from independent.refusal import expect
@@ -15,7 +16,7 @@ Pictures = NDArray[np.uint8]
 """[frames, height, width, 3]."""
 Codes = NDArray[np.uint8]
 """[frames, channels, height, width]."""
-COLOUR_TRANSFORMS = ("palette", "shades")
+COLOUR_TRANSFORMS = ("palette", "shades", "filtered")
 MAX_STEP, MAX_SHADE_BYTES = 64, 260352
 Parameters = Mapping[str, Any]
 
@@ -30,10 +31,14 @@ def paint(video: Video) -> Pictures:
     if name in COLOUR_TRANSFORMS:
         given = {**_colours_of_model(video), **given}
         _check_grid(name, given, header["grid"], height, width)
+    postfilter = _postfilter(video) if name == "filtered" else None
     for found in video.groups:
         if name in COLOUR_TRANSFORMS:
             parameters = {**given, **found.group.transform}
-            pictures.append(_painters[name](found.codes, parameters))
+            painted = _painters[name](found.codes, parameters)
+            if postfilter is not None:
+                painted = np.stack([postfilter.correct(picture) for picture in painted])
+            pictures.append(painted)
             continue
         expect(video.model is not None, "the transform needs a model")
         assert video.model is not None
@@ -48,6 +53,12 @@ def _colours_of_model(video: Video) -> dict[str, bytes]:
     tensors = video.model.tensors
     expect(video.model.arch == "predictive" and "palette" in tensors, "the model has no palette")
     return {key: tensors[key].tobytes() for key in ("palette", "shades") if key in tensors}
+
+
+def _postfilter(video: Video) -> PostFilter:
+    expect(video.model is not None, "the transform needs a model")
+    assert video.model is not None
+    return PostFilter(video.model)
 
 
 def _check_grid(name: str, parameters: Parameters, grid: Parameters, height: int, width: int) -> None:
@@ -119,4 +130,4 @@ def _read_shades(data: bytes, colours: NDArray[np.uint8], known: NDArray[np.bool
             at += 1
 
 
-_painters = {"palette": _paint_palette, "shades": _paint_shades}
+_painters = {"palette": _paint_palette, "shades": _paint_shades, "filtered": _paint_palette}

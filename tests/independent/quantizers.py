@@ -42,5 +42,13 @@ def _scale(parameters: Mapping[str, Any], codes: NDArray[np.uint8]) -> Latents:
     assert isinstance(high, float)
     assert isinstance(levels, int)
     expect(-1e6 < low <= high < 1e6 and 2 <= levels <= 256, "the range of the levels is malformed")
-    step = np.float32(max((high - low) / (levels - 1), 1e-12))
-    return np.float32(low) + codes.astype(np.float32) * step
+    pairs = parameters.get("channels", b"\0\xff")
+    expect(isinstance(pairs, bytes) and len(pairs) in (2, 2 * codes.shape[1]), "the channels' ranges are malformed")
+    values = np.zeros(codes.shape, np.float32)
+    for channel in range(codes.shape[1]):
+        first, last = pairs[:2] if len(pairs) == 2 else pairs[2 * channel : 2 * channel + 2]
+        expect(first <= last, "a channel's range ends before it begins")
+        step = np.float32(max((last - first) / 255 * (high - low) / (levels - 1), 1e-12))
+        start = np.float32(low + first / 255 * (high - low))
+        values[:, channel] = start + codes[:, channel].astype(np.float32) * step
+    return values

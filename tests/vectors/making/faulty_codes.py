@@ -137,6 +137,17 @@ PICTURES: Mapping[str, Fault] = {
         "a range that ends before it begins", surgery.side(quantizer={"low": 2.0, "high": 1.0}), base="conv4-scale"
     ),
     "scale-far": fault("a range beyond 10^6", surgery.side(quantizer={"high": 1e6}), base="conv4-scale"),
+    "scale-channels-few": fault(
+        "ranges of two channels of 128", surgery.side(quantizer={"channels": bytes([0, 255] * 2)}), base="conv4-scale"
+    ),
+    "scale-channels-back": fault(
+        "a channel's range that ends before it begins",
+        surgery.side(quantizer={"channels": bytes([9, 8])}),
+        base="conv4-scale",
+    ),
+    "scale-channels-array": fault(
+        "channels' ranges that are no bytes", surgery.side(quantizer={"channels": [0, 255]}), base="conv4-scale"
+    ),
     "scale-level": fault("one level", surgery.side(quantizer={"levels": 1}), base="conv4-scale"),
     "kmeans-code": fault(
         "codes beyond the codebook", surgery.side(quantizer={"codebook": bytes(8)}), base="conv4-kmeans"
@@ -145,6 +156,26 @@ PICTURES: Mapping[str, Fault] = {
         "a codebook with NaN", surgery.side(quantizer={"codebook": b"\0\0\xc0\x7f" * 256}), base="conv4-kmeans"
     ),
     "kmeans-bytes": fault("a codebook of 7 bytes", surgery.side(quantizer={"codebook": bytes(7)}), base="conv4-kmeans"),
+    "filtered-no-model": fault(
+        "filtered, and no model is named",
+        surgery.header(model=None, transform={"params": {"palette": bytes(72)}}),
+        base="filtered-q5",
+    ),
+    "filtered-other-model": fault(
+        "filtered, by a model that has no post-filter",
+        surgery.header(transform={"name": "filtered"}),
+        base="palette-of-model",
+    ),
+    "filtered-channels": fault(
+        "filtered, corrections where the grid has no room for them",
+        surgery.header(transform={"params": {"correction_step": 1}}),
+        base="filtered-q5",
+    ),
+    "filtered-index": fault(
+        "filtered, codes beyond the palette",
+        surgery.header(transform={"params": {"palette": bytes(3)}}),
+        base="filtered-q5",
+    ),
     "transform-other": fault(
         "a transform that is not the model's", surgery.header(transform={"name": "conv5"}), base="conv4-scale"
     ),

@@ -146,6 +146,44 @@ EMBEDDED: Mapping[str, tuple[str, Change, str]] = {
     "model-screens-bomb": ("screens that are more than they say", with_screens([1, 24, 32], BOMB), CORRUPT),
 }
 """What is wrong, how to make it so, and the error, of embedded models."""
+POSTFILTERS: Mapping[str, tuple[str, Change, str]] = {
+    "tensor-missing": (
+        "no tensor postfilter.block1.b.weight",
+        learned(lambda tensors, _: tensors.pop("postfilter.block1.b.weight")),
+        CORRUPT,
+    ),
+    "tensor-type": (
+        "a tensor of another type",
+        tensor("postfilter.first.weight", lambda value: value.astype(np.int32)),
+        CORRUPT,
+    ),
+    "tensor-shape": (
+        "a tensor of another shape",
+        tensor("postfilter.last.weight", lambda value: value.reshape(12, 3, 3, -1)),
+        CORRUPT,
+    ),
+    "tensor-rows": ("a layer of 11 rows", tensor("postfilter.last.bias", lambda value: value[:-1]), CORRUPT),
+    "floats": (
+        "a tensor of floats that is not the post-filter's",
+        tensor("gate.bias", lambda value: value.astype(np.float32)),
+        CORRUPT,
+    ),
+    "shift": ("a shift of 31", tensor("postfilter.block1.a.shift", filled(31)), CORRUPT),
+    "shift-negative": ("a shift of -1", tensor("postfilter.last.shift", filled(-1)), CORRUPT),
+    "inexact": ("sums that can reach 2^24", tensor("postfilter.first.bias", filled(-(1 << 24))), CORRUPT),
+    "missing": ("no word of a post-filter", hyper(postfilter=None), CORRUPT),
+    "number": ("a number for a shape", hyper(postfilter=4), CORRUPT),
+    "width-alone": ("a width and no number of blocks", hyper(postfilter=[4]), CORRUPT),
+    "width-float": ("a width that is no int", hyper(postfilter=[4.0, 1]), CORRUPT),
+    "blocks-bool": ("a bool for a number of blocks", hyper(postfilter=[4, True]), CORRUPT),
+    "width-other": ("a width that is not that of the tensors", hyper(postfilter=[5, 1]), CORRUPT),
+    "width-zero": ("a width of 0", hyper(postfilter=[0, 1]), LIMIT),
+    "width-over-limit": ("a width of 129", hyper(postfilter=[129, 1]), LIMIT),
+    "width-huge": ("a width of 2^62", hyper(postfilter=[1 << 62, 1]), LIMIT),
+    "blocks-negative": ("-1 blocks", hyper(postfilter=[4, -1]), LIMIT),
+    "blocks-over-limit": ("five blocks", hyper(postfilter=[4, 5]), LIMIT),
+}
+"""The same of post-filters."""
 MODELS: Mapping[str, Fault] = {
     "model-missing": fault(
         "a model that nobody has", surgery.header(model={"sha256": bytes(32)}), MODEL, base="learned"
@@ -160,5 +198,16 @@ MODELS: Mapping[str, Fault] = {
     "model-autoencoder": fault(
         "codes foreseen by an autoencoder", surgery.header(predictor={"name": "learned"}), MODEL, base="conv4-scale"
     ),
+    "model-missing-filtered": fault(
+        "a model that nobody has, for its colours and its post-filter only",
+        surgery.header(model={"sha256": bytes(32)}),
+        MODEL,
+        base="filtered-q5",
+        verify=0,
+    ),
     **{name: fault(about, change, error, base="learned-embedded") for name, (about, change, error) in EMBEDDED.items()},
+    **{
+        f"postfilter-{name}": fault(about, change, error, base="filtered-embedded")
+        for name, (about, change, error) in POSTFILTERS.items()
+    },
 }

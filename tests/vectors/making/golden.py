@@ -14,7 +14,7 @@ import pacodec
 from pacodec.container import Reader
 from pacodec.errors import CorruptFileError
 
-EXACT = ("palette", "shades")
+EXACT = ("palette", "shades", "filtered")
 """Transforms that give the same pixels on every machine."""
 Pictures = NDArray[np.uint8]
 Facts = dict[str, Any]

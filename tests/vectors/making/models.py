@@ -119,6 +119,9 @@ MODELS: Mapping[str, Callable[[], bytes]] = {
     "deep": lambda: shaped(DEEP),
     "screens": screens,
     "shaded": shaded,
+    "filtering": partial(predictive.make_filter_model, COLOURS, width=4, blocks=1, seed=3, hyperparameters=NARROW),
+    "filtering-narrow": partial(predictive.make_filter_model, COLOURS, width=1, blocks=0, hyperparameters=NARROW),
+    "filtering-deep": partial(predictive.make_filter_model, COLOURS, width=3, blocks=4, seed=1, hyperparameters=NARROW),
 }
 """Makers of models, by name."""
 

@@ -16,7 +16,7 @@ from vectors.making import damaged, surgery
 from vectors.making.authored import FORMAT, GREYS, authored
 from vectors.making.clumsy import clumsily
 from vectors.making.damaged import from_base
-from vectors.making.valid import brightened
+from vectors.making.valid import brightened, grainy
 from vectors.making.vectors import stored
 from vectors.making.workshop import Recipe, Workshop, flat, smooth
 
@@ -110,6 +110,14 @@ def large() -> list[Any]:
     return [grids]
 
 
+def wide() -> list[Any]:
+    """Two grids of more than a few hundred places of a side, most of which stand still."""
+    grids = np.zeros((2, 1, 283, 531), np.uint8)
+    grids[:, 0, 250:262, 200:300] = noise("wide", 12, 100, most=23)
+    grids[1, 0, 5:9, 250:262] = noise("wide", 4, 12, most=23)
+    return [grids]
+
+
 def busy(channels: int) -> list[Any]:
     """Grids of which everything changes, more than one batch holds."""
     return [noise("busy", 2, channels, 64, 130, most=1)]
@@ -126,6 +134,46 @@ GOOD: Mapping[str, Recipe] = {
     "odd-size-learned": Recipe(
         "37 x 19 pixels, learned",
         lambda shop: shop.encode(flat(range(4), 37, 19), model="foresight", foresee=True),
+    ),
+    "odd-size-filtered": Recipe(
+        "37 x 19 pixels, filtered",
+        lambda shop: shop.encode(grainy(range(4), 37, 19), model="filtering", predictor="adaptive", quality=3),
+    ),
+    "one-pixel-filtered": Recipe(
+        "1 x 1 pixel, filtered by a post-filter of width 1 without blocks",
+        lambda shop: authored(
+            [noise("pixel", 9, 1, 1, 1, most=20)],
+            transform="filtered",
+            parameters={"correction_step": 0},
+            model=shop.model("filtering-narrow"),
+        ),
+    ),
+    "one-column-filtered": Recipe(
+        "1 x 40 pixels, filtered",
+        lambda shop: authored(
+            [noise("column", 3, 1, 40, 1, most=20)],
+            transform="filtered",
+            parameters={"correction_step": 0},
+            model=shop.model("filtering"),
+        ),
+    ),
+    "large-filtered": Recipe(
+        "531 x 283 pixels, filtered",
+        lambda shop: authored(
+            wide(),
+            transform="filtered",
+            parameters={"correction_step": 0},
+            model=shop.model("filtering"),
+        ),
+    ),
+    "corrections-filtered": Recipe(
+        "filtered: corrections of step 3 to colours that are not the model's, then the post-filter",
+        lambda shop: authored(
+            [noise("step", 2, 4, 9, 8, most=127)],
+            transform="filtered",
+            parameters={"palette": GREYS, "correction_step": 3},
+            model=shop.model("filtering"),
+        ),
     ),
     "odd-size-conv5": Recipe(
         "45 x 33 pixels, no multiples of 32", lambda shop: shop.encode(smooth((0, 4), 45, 33), model="conv5")
@@ -196,8 +244,23 @@ GOOD: Mapping[str, Recipe] = {
         ),
     ),
     "palette-in-gops": from_base("colours of the header, of GOPs, and a GOP's own palette", moved_palette),
+    "palette-in-gops-filtered": changed(
+        "filtered: a GOP with a palette of its own",
+        "filtered-q5",
+        surgery.side(0, transform={"palette": bytes(range(255, 183, -1))}),
+    ),
     "shades-in-gops": changed("shades of GOPs, none of the header", "shades", moved_shades),
     "quantizer-in-header": changed("the quantizer's range in the header", "conv4-scale", moved_quantizer),
+    "scale-channels": changed(
+        "scale: a range for each channel",
+        "conv4-scale",
+        surgery.side(0, quantizer={"channels": bytes(edge for n in range(128) for edge in (n, 255 - n))}),
+    ),
+    "scale-channels-alike": changed(
+        "scale: one part of the range for all channels",
+        "conv4-scale",
+        surgery.side(0, quantizer={"channels": bytes([20, 60])}),
+    ),
     "times-negative": of_grids(
         "negative timestamps, a pause between GOPs, a last frame of no duration",
         lambda: [noise("times", n, 1, 4, 4, most=9) for n in (3, 2)],

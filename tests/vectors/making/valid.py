@@ -8,7 +8,7 @@ import clips
 import numpy as np
 import predictive
 from conftest import COLOURS
-from vectors.making.workshop import LOSSLESS_CLIP, ORDER, Pictures, Recipe, Workshop, flat, smooth
+from vectors.making.workshop import HEIGHT, LOSSLESS_CLIP, ORDER, WIDTH, Pictures, Recipe, Workshop, flat, smooth
 
 NOISE = (predictive.integers("noise", (4, 24, 32), 8) & 15).astype(np.uint8)
 
@@ -21,6 +21,15 @@ def plain(about: str, pictures: Pictures, **options: Any) -> Recipe:
 def noisy() -> Pictures:
     """Pictures of 16 colours without rhyme or reason."""
     return list(COLOURS[NOISE])
+
+
+def grainy(order: range, width: int = WIDTH, height: int = HEIGHT) -> Pictures:
+    """Flat pictures whose pixels are off by some levels, each time by others."""
+    grain = predictive.integers("grain", (len(order), height, width, 3), 6)
+    return [
+        (picture + levels).clip(0, 255).astype(np.uint8)
+        for picture, levels in zip(flat(order, width, height), grain, strict=True)
+    ]
 
 
 def brightened(order: range) -> Pictures:
@@ -134,6 +143,32 @@ RECIPES: Mapping[str, Recipe] = {
         "learned, the model embedded", flat(range(5)), model="narrow", foresee=True, embed_model=True
     ),
     "palette-of-model": plain("palette of a model, adaptive contexts", flat(), model="foresight", predictor="adaptive"),
+    "filtered": plain(
+        "filtered: palette codes by a network, a post-filter of width 4 with a block",
+        grainy(range(8)),
+        model="filtering",
+        foresee=True,
+    ),
+    **{
+        f"filtered-q{quality}": plain(
+            f"filtered, quality {quality}, adaptive contexts",
+            grainy(range(4)),
+            model="filtering",
+            predictor="adaptive",
+            quality=quality,
+        )
+        for quality in (1, 5)
+    },
+    "filtered-deep": plain(
+        "filtered, a post-filter of four blocks", grainy(range(3)), model="filtering-deep", predictor="adaptive"
+    ),
+    "filtered-embedded": plain(
+        "filtered, the model embedded",
+        grainy(range(3), 16, 12),
+        model="filtering",
+        predictor="adaptive",
+        embed_model=True,
+    ),
     "audio-aac": Recipe("palette with an AAC track", lambda shop: shop.encode(with_sound(shop, "aac"))),
     "audio-opus": Recipe("palette with an Opus track", lambda shop: shop.encode(with_sound(shop, "libopus"))),
 }
