@@ -15,10 +15,12 @@ from pacodec.errors import CorruptFileError, FileAccessError, UsageError
 from pacodec.learning.loop import Progress
 from pacodec.study import run as study_run
 from pacodec.study.dataset import Dataset, prepare
+from pacodec.study.journal import Journal
 from pacodec.study.networks import NETWORKS, ROWS, select
 from pacodec.study.published import PUBLISHED
 from pacodec.study.run import run
 from pacodec.study.tables import shortfalls
+from pacodec.study.train import Workshop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -203,6 +205,12 @@ def test_a_row_of_other_weights_is_measured_anew(after, tmp_path):
     assert [message.split(":")[0] for message in messages] == ["conv4/naive"]
 
 
+def test_training_goes_on_from_the_networks_of_another_data_set(first_run, data, quick, tmp_path):
+    earlier = first_run[1][1].coded.psnr
+    (result,) = run(data, tmp_path / "out", rows="conv4/naive", minutes=0, start=first_run[0] / "data", device="cpu")
+    assert result.coded.psnr > earlier - 0.1  # what it starts with counts
+
+
 def test_what_the_table_says_is_what_a_pac_file_holds(first_run, after, tmp_path):
     result = first_run[1][2].coded
     frames = Dataset.open(after).frames("test")[0]
@@ -223,6 +231,14 @@ def test_a_figure_under_the_studys_is_named(first_run):
     assert "0.50 dB under none" in shortfalls([good, replace(scale, coded=replace(good.coded, psnr=30.5))])[0]
 
 
+def test_on_the_authors_clips_their_figures_are_those_of_the_clips(first_run):
+    none = first_run[1][0]
+    ours = next(iter(none.clips.values()))
+    on_demo = replace(none, study=None, clips={"demo1": replace(ours, psnr=28.0, ssim=0.9)})
+    (line,) = shortfalls([on_demo])
+    assert line == "demo1, conv4: psnr 28.000, the study had 28.357"
+
+
 class Interrupting(list):
     """Stops the training as Ctrl-C would at its first validation."""
 
@@ -240,6 +256,43 @@ def test_a_row_killed_in_the_middle_goes_on(quick, data, tmp_path):
     run(data, tmp_path / "out", rows="conv4/naive", minutes=0, device="cpu", report=messages.append)
     assert any(isinstance(message, str) and message.startswith("resuming") for message in messages)
     assert not (data / "models" / "conv4.pacmodel.checkpoint").exists()
+
+
+def test_what_a_network_took_is_counted_over_all_processes(tmp_path):
+    path = tmp_path / "network.json"
+    assert Journal(path).late_gain() is None
+    for first, scores in ((0, (20.0, 25.0)), (2, (26.0, 27.5))):
+        journal = Journal(path)  # as a process that goes on makes it
+        for step, score in enumerate(scores, first + 1):
+            journal.note(Progress(10 * step, 40, 0.1, score, "dB", 0, 0))
+    assert Journal(path).late_gain() == 2.5  # 25 dB by step 26
+    path.write_text(json.dumps({"seconds": 90, "reached": []}))
+    assert Journal(path).earlier == 90
+    assert Journal(path).seconds >= 90
+    path.write_text("{}")
+    assert Journal(path).earlier == 0
+
+
+def test_minutes_are_shared_by_what_is_trained_after_what_is_computed(data, tmp_path, monkeypatch):
+    (data / "models").mkdir()
+    (data / "models" / "conv5.json").write_text(json.dumps({"seconds": 600, "reached": []}))
+    given = {}
+
+    class Enough(Exception):
+        pass
+
+    def train(workshop, network, minutes):
+        given[network.name] = minutes
+        if network.name == "conv5":
+            raise Enough
+
+    monkeypatch.setattr(Workshop, "train", train)
+    with pytest.raises(Enough):
+        run(data, tmp_path / "out", rows="conv4,conv5,pca-500", minutes=70, device="cpu")
+    conv4, conv5 = NETWORKS["conv4"].share, NETWORKS["conv5"].share
+    assert list(given) == ["pca-500", "conv4", "conv5"]
+    assert given["conv4"] == pytest.approx((70 - 10) * conv4 / (conv4 + conv5))
+    assert given["conv5"] == pytest.approx(70 - 10)  # the others took none
 
 
 def test_the_command_line(clips, after, tmp_path):

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from pacodec.errors import CorruptFileError, LimitError
-from pacodec.fit import fit, measure_psnr, to_images
-from pacodec.learning.loop import Plan
+from pacodec.fit import fit, fit_in_phases, measure_psnr, to_images
+from pacodec.learning.loop import Plan, saved_plan, shorten
 from pacodec.quantizers import QUANTIZERS
 from pacodec.training import package
 from pacodec.transforms.components import principal_components
+from pacodec.transforms.layers import GroupLinear
 from pacodec.transforms.learned import LearnedQuantization
 from pacodec.transforms.neural import NeuralTransform
 from pacodec.transforms.registry import build
@@ -107,13 +108,81 @@ def test_codes_of_components_use_their_range_and_no_frame_leaves_it():
 def test_normalisation_keeps_moving_until_the_network_is_settled(monkeypatch):
     frozen = []
     monkeypatch.setattr("pacodec.fit.freeze_normalisation", frozen.append)
-    for arch, expected in (("conv4", 10), ("vae", 3)):
+    for arch, expected in (("conv4", 20), ("vae", 3)):
         frozen.clear()
         torch.manual_seed(0)
         network = build(arch, {} if arch == "conv4" else {**SIZE, "rank": 4})
         plan = Plan(20, arch=arch, batch=2, crop=32, validate_every=20)
         fit(network, [pictures(4)], [pictures(1)], plan, device=CPU)
         assert len(frozen) == expected
+
+
+@pytest.mark.parametrize(("outputs", "inputs"), [(5, 20), (20, 5), (5, 5)])
+def test_a_factorised_layer_takes_any_map_that_its_rank_allows(outputs, inputs):
+    """Alike rows too: singular values that repeat made LAPACK give up on components that share a unit."""
+    layer = GroupLinear(2, 24, 30, rank=5)
+    square = torch.eye(max(outputs, inputs))[:outputs, :inputs]
+    for weight in (torch.randn(2, outputs, inputs), square.expand(2, -1, -1), torch.zeros(2, outputs, inputs)):
+        with torch.no_grad():
+            layer.assign(weight, torch.ones(2, 1, outputs))
+        made = layer(torch.cat([torch.eye(inputs), torch.zeros(inputs, 24 - inputs)], 1).expand(2, -1, -1))
+        assert torch.allclose(made[..., :outputs], weight.mT + 1, atol=1e-5)
+        assert not made[..., outputs:].any()
+
+
+def test_minutes_become_steps_whatever_a_run_does_once(monkeypatch, tmp_path):
+    """Looking for motion in all frames took longer than the steps that were timed, and training a third of its time."""
+    clock = [0.0]
+
+    def slow(clip):
+        clock[0] += 1000
+        return np.ones((len(clip), 1, 1), np.bool_)
+
+    def loss(network, images):
+        clock[0] += 1
+        return sum(parameter.sum() for parameter in network.parameters()) * 0
+
+    monkeypatch.setattr("pacodec.fit.monotonic", lambda: clock[0])
+    monkeypatch.setattr("pacodec.learning.loop.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("pacodec.fit._motion", slow)
+    monkeypatch.setattr("pacodec.transforms.conv.ConvAutoencoder.loss", loss)
+    network, plan = build("conv4", {}), Plan(1, arch="conv4", batch=2, crop=32)
+    where = {"device": CPU, "checkpoint": tmp_path / "checkpoint"}
+    assert fit_in_phases(network, [pictures(4)], [pictures(1)], plan, minutes=0.5, **where) == 30
+
+
+def test_training_that_only_does_harm_is_undone():
+    frames = pictures(24)
+    network = build("pca", {**SIZE, "rank": 8})
+    network.initialise(to_images(frames, CPU))
+    before = psnr(network, frames)
+    plan = Plan(3, arch="pca", batch=4, learning_rate=1.0, validate_every=1)
+    fit(network, [frames], [frames], plan, device=CPU)
+    assert psnr(network, frames) == pytest.approx(before, abs=1e-3)
+
+
+def test_a_run_that_would_take_too_long_ends_early(tmp_path):
+    checkpoint, plan = tmp_path / "checkpoint", Plan(40, arch="conv4", batch=2, crop=32, validate_every=4)
+
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(build("conv4", {}), [pictures(4)], [pictures(1)], plan, device=CPU, checkpoint=checkpoint, report=interrupt)
+    shorten(checkpoint, 1e6)
+    assert saved_plan(checkpoint) == plan
+    shorten(checkpoint, 0)
+    short = saved_plan(checkpoint)
+    assert short.steps == 5
+    reached = []
+    fit(
+        build("conv4", {}), [pictures(4)], [pictures(1)], short, device=CPU, checkpoint=checkpoint,
+        report=lambda progress: reached.append(progress.step),
+    )  # fmt: skip
+    assert reached == [5]
+    checkpoint.write_bytes(b"no checkpoint")
+    with pytest.raises(CorruptFileError):
+        shorten(checkpoint, 1)
 
 
 def blocks(frames):

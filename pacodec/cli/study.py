@@ -49,11 +49,19 @@ def prepare(
 @click.option("-o", "--output", required=True, metavar="DIR", help="Where tables and pictures go.")
 @click.option("--rows", metavar="NAME,...", help="Networks, or NETWORK/QUANTIZER  [all].")
 @click.option(
-    "--budget", type=float, default=150.0, show_default=True, metavar="MINUTES", help="For all training together."
+    "--budget",
+    type=float,
+    default=150.0,
+    show_default=True,
+    metavar="MINUTES",
+    help="For all training of these rows together, what was spent before included.",
 )
+@click.option("--start", metavar="DIR", help="Go on from the networks of this data set, instead of from nothing.")
 @options.device
 @options.as_json
-def run(folder: str, output: str, rows: str | None, budget: float, device: str, as_json: bool) -> None:
+def run(
+    folder: str, output: str, rows: str | None, budget: float, start: str | None, device: str, as_json: bool
+) -> None:
     """Train what DIR lacks weights of, measure every row, and write the study's table with ours beside it.
 
     DIR is what `prepare` made; models and results of rows are kept there. Repeat an interrupted command to go on.
@@ -63,7 +71,13 @@ def run(folder: str, output: str, rows: str | None, budget: float, device: str, 
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is missing: pip install 'pacodec[eval]'") from error
     results = carry_out(
-        Path(folder), Path(output), rows=rows, minutes=budget, device=device, report=partial(say_training, indent="  ")
+        Path(folder),
+        Path(output),
+        rows=rows,
+        minutes=budget,
+        start=Path(start) if start else None,
+        device=device,
+        report=partial(say_training, indent="  "),
     )
     if as_json:
         print_json({"output": output, "rows": [result.to_dict() for result in results]})

@@ -18,7 +18,6 @@ from pacodec.ahead import cores
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
 from pacodec.files import fingerprint, write_whole, writing
 from pacodec.fit import Frames
-from pacodec.learning.request import split
 from pacodec.media import Frame
 from pacodec.video.reader import VideoReader
 from pacodec.video.resize import resize
@@ -145,9 +144,9 @@ def prepare(
 def _roles(clips: int, validation: int, test: int) -> list[str]:
     if test:  # without recordings to validate on, those that are trained on must do
         return ["train"] * clips + ["validation"] * validation + ["test"] * test
-    parts = split([5] * (clips + validation), validation, test)  # by recording: lengths do not matter
-    held = {part.clip: "validation" for part in parts.validation} | {part.clip: "test" for part in parts.test}
-    return [held.get(index, "train") for index in range(clips + validation)]
+    held = max(1, clips // 10)
+    own = 0 if validation else held
+    return ["train"] * (clips - held - own) + ["validation"] * own + ["test"] * held + ["validation"] * validation
 
 
 def _record(folder: Path, source: str, name: str, role: str, every: int, report: Callable[[str], None]) -> Recording:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from pacodec.fit import Frames
 from pacodec.media import Image
-from pacodec.study.measure import Result
+from pacodec.study.results import Result
 
 COLOURS = {
     "pca": "#999999",

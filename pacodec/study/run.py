@@ -4,15 +4,15 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import monotonic
 
 from pacodec.files import write_whole
 from pacodec.fit import Frames
 from pacodec.learning.loop import Progress
 from pacodec.study.dataset import EVERY, ROLES, Dataset
-from pacodec.study.measure import Result, TestClips, example_frames, measure_row
-from pacodec.study.networks import NETWORKS, Network, Row, select
+from pacodec.study.measure import Bench, TestClips, measure_row
+from pacodec.study.networks import Network, Row, select
 from pacodec.study.plots import draw_ratios, draw_strip
+from pacodec.study.results import MEASURE, Result
 from pacodec.study.tables import shortfalls, study_tables
 from pacodec.study.train import COMPACT, Workshop, needed
 from pacodec.transforms.neural import choose_device
@@ -31,73 +31,90 @@ def run(
     *,
     rows: str | None = None,
     minutes: float = DEFAULT_MINUTES,
+    start: Path | None = None,
     device: str = "auto",
     report: Callable[[str | Progress], None] = lambda message: None,
 ) -> list[Result]:
     """Train, measure and write `results.json`, `results.md`, `ratios.png` and `strip.png` into `output`.
 
     `folder` is a prepared data set; models, checkpoints and the results of rows are kept there, and what is there is
-    not done again. `minutes` is for all training together. `rows` are names, separated by commas, of networks or of
-    network/quantizer.
+    not done again. `minutes` is for all training of these rows together, what was spent on them before included.
+    `rows` are names, separated by commas, of networks or of network/quantizer. `start` is the folder of another data
+    set that was run: what is trained by gradient goes on from its networks.
 
     Raises UsageError for rows that there are not, FileAccessError and CorruptFileError for a folder that is none.
     """
     chosen = select(rows)
     dataset = Dataset.open(folder)
-    workshop = Workshop(dataset, folder / "models", choose_device(device), report)
+    workshop = Workshop(dataset, _models(folder), choose_device(device), report, start and _models(start))
     output.mkdir(parents=True, exist_ok=True)
     _train(workshop, [row.network for row in chosen], minutes)
-    results = _measure(workshop, chosen, device, report)
+    originals = _examples(workshop.frames("test")[0])
+    results, versions = _measure(workshop, chosen, originals, device, report)
     write_whole(str(output / "results.json"), json.dumps([result.to_dict() for result in results], indent=1).encode())
     tables = study_tables(results, _notes(workshop, results))
     write_whole(str(output / "results.md"), "\n\n".join(table.markdown() for table in tables).encode() + b"\n")
     write_whole(str(output / "ratios.png"), draw_ratios(results))
-    shown = [name for name in STRIP_NETWORKS if any(row.network.name == name for row in chosen)]
-    originals = _examples(workshop.frames("test")[0])
-    versions = [(name, list(example_frames(workshop.path(name), originals, device))) for name in shown]
-    write_whole(str(output / "strip.png"), draw_strip(originals, versions))
+    shown = [(name, list(versions[name])) for name in STRIP_NETWORKS if name in versions]
+    write_whole(str(output / "strip.png"), draw_strip(originals, shown))
     return results
+
+
+def _models(folder: Path) -> Path:
+    return folder / "models"
 
 
 def _train(workshop: Workshop, networks: Sequence[Network], minutes: float) -> None:
-    began = monotonic()
-    lacking = [network for network in needed(list(networks)) if not workshop.path(network.name).exists()]
+    """What is computed comes first; what that leaves of the minutes is shared by what is trained."""
+    wanted = sorted(needed(list(networks)), key=lambda network: not network.closed_form)
+    lacking = [network for network in wanted if not workshop.path(network.name).exists()]
     for index, network in enumerate(lacking):
-        left = minutes - (monotonic() - began) / 60
+        left = minutes - sum(workshop.seconds(each.name) for each in wanted) / 60
+        spent = workshop.seconds(network.name) / 60
         shares = sum(each.share for each in lacking[index:])
-        workshop.train(network, max(LEAST_MINUTES, left * network.share / shares) if shares else 0.0)
+        quota = (left + spent) * network.share / shares if shares else 0.0
+        workshop.train(network, max(LEAST_MINUTES, quota - spent))
 
 
 def _measure(
-    workshop: Workshop, rows: Sequence[Row], device: str, report: Callable[[str | Progress], None]
-) -> list[Result]:
+    workshop: Workshop,
+    rows: Sequence[Row],
+    originals: Frames,
+    device: str,
+    report: Callable[[str | Progress], None],
+) -> tuple[list[Result], dict[str, Frames]]:
+    """Every row, and what the networks of the strip make of the originals; each network is loaded once."""
     kept = workshop.folder.parent / "rows"
     kept.mkdir(exist_ok=True)
-    results = []
+    results: dict[str, Result] = {}
+    versions = {}
     with tempfile.TemporaryDirectory() as scratch:
-        clips = TestClips(
-            dict(zip(workshop.dataset.names("test"), workshop.frames("test"), strict=True)), Path(scratch)
-        )
-        for row in rows:
-            path = kept / f"{row.name.replace('/', '-')}.json"
-            result = _kept(path, workshop, row)
-            if result is None:
-                compact = workshop.path(row.network.name + COMPACT)
-                model = workshop.path(row.network.name)
-                result = measure_row(row, model, compact if compact.exists() else None, clips, device)
-                write_whole(str(path), json.dumps(result.to_dict()).encode())
-                report(f"{row.name}: {result.coded.psnr:.2f} dB, SSIM {result.coded.ssim:.4f}")
-            results.append(result)
-    return results
+        names = workshop.dataset.names("test")
+        clips = TestClips(dict(zip(names, workshop.frames("test"), strict=True)), Path(scratch))
+        for network in dict.fromkeys(row.network.name for row in rows):
+            model = Bench(workshop.path(network), clips, device)
+            small = workshop.path(network + COMPACT)
+            compact = Bench(small, clips, device) if small.exists() else None
+            for row in (row for row in rows if row.network.name == network):
+                path = kept / f"{row.name.replace('/', '-')}.json"
+                result = _kept(path, workshop.dataset.sha256, model)
+                if result is None:
+                    result = measure_row(row, model, compact)
+                    write_whole(str(path), json.dumps(result.to_dict()).encode())
+                    report(f"{row.name}: {result.coded.psnr:.2f} dB, SSIM {result.coded.ssim:.4f}")
+                results[row.name] = result
+            if network in STRIP_NETWORKS:
+                versions[network] = model.pictures(originals)
+    return [results[row.name] for row in rows], versions
 
 
-def _kept(path: Path, workshop: Workshop, row: Row) -> Result | None:
-    """The result of a row that was measured before with the same weights and frames."""
+def _kept(path: Path, data: str, model: Bench) -> Result | None:
+    """The result of a row that was measured before, in the same way, with the same weights and frames."""
     try:
         result = Result.from_dict(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    same = result.model == workshop.sha256(row.network.name) and result.data == workshop.dataset.sha256
+    same = (result.measure, result.model, result.data) == (MEASURE, model.file.sha256.hex(), data)
     return result if same else None
 
 
@@ -110,7 +127,6 @@ def _notes(workshop: Workshop, results: Sequence[Result]) -> list[str]:
     short = shortfalls(results)
     return [
         f"Frames: {counts}; {taken} of the training recordings, one in {EVERY} of the others, and no frame twice.",
-        *(f"{name}: {gain}" for name in NETWORKS if (gain := workshop.gain(name)) is not None),
         "Under the study's figures: " + ("; ".join(short) if short else "none"),
     ]
 

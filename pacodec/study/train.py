@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from time import monotonic
 
 import numpy as np
 import torch
@@ -13,9 +12,10 @@ from torch import Tensor
 
 from pacodec.errors import CorruptFileError
 from pacodec.files import replacing
-from pacodec.fit import Frames, fit_in_phases, measure_psnr, to_images
-from pacodec.learning.loop import CHECKPOINT_SUFFIX, Plan, Progress
+from pacodec.fit import INITIAL_FRAMES, Frames, fit_in_phases, measure_psnr, to_images
+from pacodec.learning.loop import CHECKPOINT_SUFFIX, Plan, Progress, shorten
 from pacodec.study.dataset import HEIGHT, WIDTH, Dataset
+from pacodec.study.journal import Journal
 from pacodec.study.networks import NETWORKS, Network
 from pacodec.training import Dump, package
 from pacodec.transforms.autoencoder import Autoencoder
@@ -38,9 +38,16 @@ class Workshop:
     """The folder of models, and the data set that they are trained on."""
 
     def __init__(
-        self, dataset: Dataset, folder: Path, device: torch.device, report: Callable[[str | Progress], None]
+        self,
+        dataset: Dataset,
+        folder: Path,
+        device: torch.device,
+        report: Callable[[str | Progress], None],
+        start: Path | None = None,
     ) -> None:
+        """`start` is a folder of models of other footage, from which training by gradient goes on."""
         self.dataset, self.folder, self.device, self.report = dataset, folder, device, report
+        self._elsewhere = start
         folder.mkdir(parents=True, exist_ok=True)
         self._frames: dict[str, list[Frames]] = {}
 
@@ -52,17 +59,11 @@ class Workshop:
         """Of a network's model file."""
         return ModelFile.read(self.path(name)).sha256.hex()
 
-    def gain(self, name: str) -> str | None:
-        """What the end of a network's training still gained, in words; None where it was not trained by gradient."""
-        if not self.path(name).exists():
-            return None
-        training = ModelFile.read(self.path(name)).info.training
-        if "late_gain" not in training:
-            return None
-        return (
-            f"the last third of its {training['seconds'] / 60:.0f} minutes still gained {training['late_gain']:.2f} dB "
-            f"on the validation frames"
-        )
+    def seconds(self, name: str) -> float:
+        """Spent on a network so far, whether it is done or not."""
+        if self.path(name).exists():
+            return float(ModelFile.read(self.path(name)).info.training.get("seconds", 0))
+        return self._journal(name).earlier
 
     def frames(self, role: str) -> list[Frames]:
         """The frames of a role, read once."""
@@ -85,16 +86,21 @@ class Workshop:
         return found
 
     def train(self, network: Network, minutes: float) -> None:
-        """Make the network's model file, and that of its compact form; a checkpoint holds what is half done."""
-        began = monotonic()
+        """Make the network's model file, and that of its compact form; a checkpoint holds what is half done.
+
+        `minutes` are those from now on; a network that is half done takes fewer steps than planned to end in them.
+        """
+        journal = self._journal(network.name)
         torch.manual_seed(0)
-        model = build(network.arch, network.hyperparameters, folded=network.base is not None)
+        earlier = self._earlier(network)
+        model = build(network.arch, network.hyperparameters, folded=earlier is not None)
         self.report(f"{network.name}: {'computing' if network.closed_form else f'training for {minutes:.1f} minutes'}")
-        steps, late_gain = 0, None
+        steps = 0
         if network.closed_form:
-            _begin(model, self.components())
+            self._compute(model)
         else:
-            steps, late_gain = self._fit(model, network, minutes)
+            steps = self._fit(model, network, earlier, minutes, journal)
+        late_gain = journal.late_gain()
         with torch.inference_mode():
             exact = float(measure_psnr(model.cpu(), self.frames("test"), CPU).mean())
         training = {
@@ -102,47 +108,67 @@ class Workshop:
             "data": self.dataset.sha256,
             "steps": steps,
             "batch": network.batch,
-            "seconds": round(monotonic() - began),
+            "seconds": round(journal.seconds),
             "psnr_float32": round(exact, 3),
         } | ({} if late_gain is None else {"late_gain": round(late_gain, 3)})
         if network.compact is not None:
             self._store(self._compact(network, model), network.arch, network.name + COMPACT, training, dump)
         self._store(model, network.arch, network.name, training, dump_half)
+        self._checkpoint(network.name).unlink(missing_ok=True)  # not before: what was trained is in the file
+        journal.remove()
 
-    def _fit(self, model: Autoencoder, network: Network, minutes: float) -> tuple[int, float | None]:
-        """Train by gradient: the steps taken, and what the last third of the last phase gained, in dB."""
-        checkpoint = self.path(network.name).with_name(network.name + SUFFIX + CHECKPOINT_SUFFIX)
+    def _fit(self, model: Autoencoder, network: Network, earlier: Path | None, minutes: float, journal: Journal) -> int:
+        """Train by gradient; the steps taken."""
         validation = self.frames("validation") or self.frames("train")
         stride = max(1, sum(map(len, validation)) // VALIDATION_FRAMES)
         plan = Plan(1, arch=network.name, batch=network.batch, footage=_number(self.dataset))
-        reached: list[Progress] = []
 
         def follow(progress: str | Progress) -> None:
             if isinstance(progress, Progress):
-                reached.append(progress)
+                journal.note(progress)
             self.report(progress)
 
-        steps = fit_in_phases(
-            model,
-            self.frames("train"),
-            [clip[::stride] for clip in validation],
-            plan,
-            device=self.device,
-            minutes=minutes,
-            checkpoint=checkpoint,
-            report=follow,
-            start=lambda images: self._start(model, network, images),
-        )
-        checkpoint.unlink()
-        return steps, _late_gain(reached)
+        checkpoint = self._checkpoint(network.name)
+        if checkpoint.exists():
+            shorten(checkpoint, minutes * 60)
+        try:
+            return fit_in_phases(
+                model,
+                self.frames("train"),
+                [clip[::stride] for clip in validation],
+                plan,
+                device=self.device,
+                minutes=minutes,
+                checkpoint=checkpoint,
+                report=follow,
+                start=lambda images: _start(model, earlier, images),
+            )
+        except KeyboardInterrupt:
+            journal.save()
+            raise
 
-    def _start(self, model: Autoencoder, network: Network, images: Tensor) -> None:
-        if isinstance(model, LearnedQuantization) and network.base is not None:
-            if isinstance(model.inner, BlockAutoencoder):
-                _begin(model.inner, self.components())
-            else:
-                model.inner.load_state_dict(load_autoencoder(ModelFile.read(self.path(network.base))).state_dict())
-        model.initialise(images)
+    def _compute(self, model: Autoencoder) -> None:
+        """Components of all training frames; levels, where the network has its own, that suit a sample of them."""
+        if isinstance(model, LearnedQuantization):
+            _begin(model.inner, self.components())
+            clips = self.frames("train")
+            step = max(1, sum(map(len, clips)) // INITIAL_FRAMES)
+            model.initialise(to_images(np.concatenate([clip[::step] for clip in clips]), CPU))
+        else:
+            _begin(model, self.components())
+
+    def _earlier(self, network: Network) -> Path | None:
+        """The model file that a network goes on from, if there is one."""
+        if network.base is not None:
+            return self.path(network.base)
+        path = self._elsewhere and self._elsewhere / self.path(network.name).name
+        return path if path and path.exists() else None
+
+    def _checkpoint(self, name: str) -> Path:
+        return self.folder / f"{name}{SUFFIX}{CHECKPOINT_SUFFIX}"
+
+    def _journal(self, name: str) -> Journal:
+        return Journal(self.folder / f"{name}.json")
 
     def _compact(self, network: Network, model: Autoencoder) -> Autoencoder:
         small = build(network.arch, network.compact or {})
@@ -171,6 +197,18 @@ def dump_half(weights: Mapping[str, NDArray[np.float32]], info: ModelInfo) -> by
     )
 
 
+def _start(model: Autoencoder, earlier: Path | None, images: Tensor) -> None:
+    if earlier is None:
+        model.initialise(images)
+        return
+    weights = load_autoencoder(ModelFile.read(earlier)).state_dict()
+    if isinstance(model, LearnedQuantization):
+        model.inner.load_state_dict(weights)
+        model.initialise(images)
+    else:
+        model.load_state_dict(weights)
+
+
 def _begin(model: Autoencoder, components: Components) -> None:
     assert isinstance(model, BlockAutoencoder | PrincipalComponents)
     model.begin(components)
@@ -183,14 +221,6 @@ def _blocks(clips: list[Frames]) -> Iterator[Tensor]:
         for left in range(0, WIDTH, width):
             block = np.concatenate([clip[:, top : top + height, left : left + width] for clip in clips])
             yield to_images(block, CPU).flatten(1)
-
-
-def _late_gain(reached: list[Progress]) -> float | None:
-    """The gain of the last third of the last phase; None where too little of it was seen."""
-    starts = [index for index, each in enumerate(reached) if index == 0 or each.step < reached[index - 1].step]
-    last = reached[starts[-1] :] if starts else []
-    early = [each.score for each in last if each.step <= each.steps * 2 / 3]
-    return max(each.score for each in last) - max(early) if early else None
 
 
 def _number(dataset: Dataset) -> int:

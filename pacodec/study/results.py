@@ -1,0 +1,109 @@
+"""One row of the table, as it was measured: figures, means over recordings, and their way to JSON and back."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+MEASURE = 2
+"""Raised whenever rows are measured in another way, so that those that are kept are measured anew."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good a model and a quantizer made the test frames."""
+
+    frames: int
+    psnr: float
+    """Mean over frames, dB."""
+    psnr_low: float
+    """5th percentile of frames; of several clips, the lowest."""
+    ssim: float
+
+
+@dataclass(frozen=True)
+class Coded(Quality):
+    """The same, with what real files of it were like."""
+
+    pac_ratio: float
+    """Bytes of the .pac files over those of the frames."""
+    encode_fps: float
+    decode_fps: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of the table, with the study's own figures where it has that row."""
+
+    row: str
+    network: str
+    quantizer: str
+    levels: int
+    values: int
+    """Code values a frame."""
+    ratio: float
+    """By the study's definition: bytes of the code, before entropy coding, over those of the frame."""
+    trained_bytes: int
+    """Of the weights in single precision, as in the study."""
+    stored_bytes: int
+    """Of the model file."""
+    compact_bytes: int | None
+    steps: int
+    epochs: float
+    """Pixels seen in training, over those of the training frames."""
+    minutes: float
+    late_gain: float | None
+    """What the last third of the steps gained on the validation frames, dB; None where nothing was trained."""
+    frames: int
+    """Trained on."""
+    psnr_float32: float
+    """Of the weights in single precision, with 8-bit codes (naive)."""
+    coded: Coded
+    compact: Quality | None
+    clips: Mapping[str, Coded]
+    """`coded`, of each test recording by name."""
+    study: dict[str, Any] | None
+    model: str
+    """sha256 of the model file."""
+    data: str
+    """sha256 of the data set."""
+    measure: int = MEASURE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Values that JSON can hold; `from_dict` is the inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Result":
+        """Read what `to_dict` gave; TypeError or KeyError where it is of another version."""
+        compact, clips = data["compact"], {name: Coded(**each) for name, each in data["clips"].items()}
+        small = compact and Quality(**compact)
+        return cls(**{**data, "coded": Coded(**data["coded"]), "compact": small, "clips": clips})
+
+
+Q = TypeVar("Q", bound=Quality)
+
+
+def mean_quality(qualities: Mapping[str, Quality]) -> Quality:
+    """All clips together, each frame counting alike."""
+    parts = list(qualities.values())
+    return Quality(
+        frames=sum(part.frames for part in parts),
+        psnr=_weighted(parts, lambda part: part.psnr),
+        psnr_low=min(part.psnr_low for part in parts),
+        ssim=_weighted(parts, lambda part: part.ssim),
+    )
+
+
+def mean(coded: Mapping[str, Coded]) -> Coded:
+    """All clips together, each frame counting alike."""
+    parts = list(coded.values())
+    return Coded(
+        **vars(mean_quality(coded)),
+        pac_ratio=_weighted(parts, lambda part: part.pac_ratio),
+        encode_fps=1 / _weighted(parts, lambda part: 1 / part.encode_fps),
+        decode_fps=1 / _weighted(parts, lambda part: 1 / part.decode_fps),
+    )
+
+
+def _weighted(parts: Sequence[Q], figure: Callable[[Q], float]) -> float:
+    return sum(part.frames * figure(part) for part in parts) / sum(part.frames for part in parts)
