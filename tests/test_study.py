@@ -211,6 +211,13 @@ def test_training_goes_on_from_the_networks_of_another_data_set(first_run, data,
     assert result.coded.psnr > earlier - 0.1  # what it starts with counts
 
 
+def test_a_vae_goes_on_from_another_too(data, tmp_path, quick):
+    shutil.copytree(data, tmp_path / "other")
+    run(tmp_path / "other", tmp_path / "out", rows="vae/naive", minutes=0, device="cpu")
+    (result,) = run(data, tmp_path / "out", rows="vae/naive", minutes=0, start=tmp_path / "other", device="cpu")
+    assert result.steps > 0
+
+
 def test_what_the_table_says_is_what_a_pac_file_holds(first_run, after, tmp_path):
     result = first_run[1][2].coded
     frames = Dataset.open(after).frames("test")[0]

@@ -97,11 +97,16 @@ class VariationalAutoencoder(Autoencoder):
         """Binary cross-entropy plus the weighted KL divergence to a unit Gaussian, in nats a pixel value.
 
         (Kingma, Welling 2014.) In the first phase the cross-entropy of what the convolutions alone make of the images.
+        A folded network, which goes on from trained weights, knows no variance: its codes are the posterior's mean.
         """
         features = self._features(images)
         if self.phase == CONVOLUTIONS:
             return functional.binary_cross_entropy_with_logits(self._logits(features).float(), images)
-        mean, log_variance = self.mean(features)[0].float(), self.log_variance(features)[0].float()
+        mean = self.mean(features)[0].float()
+        if self.folded:
+            logits = self._logits(self.back(torch.sigmoid(mean)[None])).float()
+            return functional.binary_cross_entropy_with_logits(logits, images)
+        log_variance = self.log_variance(features)[0].float()
         log_variance = log_variance.clamp(-16, 8)  # keeps an early outlier from overflowing the exponential
         sample = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
         logits = self._logits(self.back(torch.sigmoid(sample)[None])).float()
@@ -145,8 +150,9 @@ class VariationalAutoencoder(Autoencoder):
         scores = (seen - mean) @ directions.T
         scale = SPREAD / scores.std(0, correction=0).clamp_min(1e-6)
         self.mean.assign((directions * scale[:, None])[None], (-(directions @ mean) * scale)[None, None])
-        self.log_variance.assign(torch.zeros(1, 1, seen.shape[1]), torch.zeros(1, 1, 1))
-        self.log_variance.bias.fill_(-8.0)  # a wide posterior drowns what the code says before it is learned to be read
+        if not self.folded:
+            self.log_variance.assign(torch.zeros(1, 1, seen.shape[1]), torch.zeros(1, 1, 1))
+            self.log_variance.bias.fill_(-8.0)  # a wide posterior drowns what the code says before it is read
         codes = torch.sigmoid(scores * scale)
         centre = codes.mean(0)
         centred = codes - centre
