@@ -22,7 +22,7 @@ def even_frames(announced: int | None, rate: Fraction | None, seconds: Fraction)
     if not announced or not rate:
         return limits.MAX_GOP_FRAMES
     gops = math.ceil(announced / rate / seconds)
-    return math.ceil(announced / gops)
+    return math.ceil(announced / gops) if gops > 1 else limits.MAX_GOP_FRAMES  # clips may hold more than they announce
 
 
 class OpenGop:

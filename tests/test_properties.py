@@ -13,6 +13,7 @@ from test_video import Clip
 
 import pacodec
 from pacodec.media import VideoFormat
+from pacodec.open_gop import even_frames
 from pacodec.video.writer import VideoWriter
 
 COLOURS = np.random.default_rng(7).integers(0, 256, (16, 3), np.uint8)
@@ -35,6 +36,17 @@ def clips(draw: st.DrawFn) -> tuple[list[NDArray[np.uint8]], list[int], Fraction
         else:
             pictures.append(COLOURS[rng.integers(0, draw(st.integers(1, 16)), (height, width))])
     return pictures, times, base
+
+
+@given(frames=st.integers(1, 10**6), rate=st.fractions(1, 240), seconds=st.fractions(Fraction(1, 10), 100))
+def test_gops_are_of_like_length(frames: int, rate: Fraction, seconds: Fraction) -> None:
+    """None is longer than asked, the last hardly shorter than the others, and none far shorter than asked."""
+    length, asked = even_frames(frames, rate, seconds), seconds * rate
+    if frames <= asked:
+        assert length >= asked
+    else:
+        assert asked / 2 <= length < asked + 1
+        assert 0 <= -frames % length <= -(-frames // length)
 
 
 def write(path: Path, pictures: list[NDArray[np.uint8]], times: list[int], base: Fraction) -> None:
