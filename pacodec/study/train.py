@@ -171,7 +171,7 @@ class Workshop:
         return Journal(self.folder / f"{name}.json")
 
     def _compact(self, network: Network, model: Autoencoder) -> Autoencoder:
-        small = build(network.arch, network.compact or {})
+        small = build(network.arch, network.compact or {}, folded=model.folded)
         if isinstance(small, VariationalAutoencoder) and isinstance(model, VariationalAutoencoder):
             small.take_over(model)
         else:
