@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,12 @@ def test_a_request_to_end_cleans_up_and_says_which(command, ending, long_clip, l
         "encode": ["encode", long_clip, tmp_path / "out.pac", "--gop", "1"],
         "decode": ["decode", long_pac, tmp_path / "out.mp4"],
     }
-    process = subprocess.Popen(program(*arguments[command]), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        program(*arguments[command]),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=partial(signal.signal, ending, signal.SIG_DFL),  # `nohup pytest` hands on an ignored SIGHUP
+    )
     deadline = time.monotonic() + 60
     while not leftovers(tmp_path) and time.monotonic() < deadline:
         assert process.poll() is None, "it was done before it could be interrupted"
