@@ -92,11 +92,11 @@ def train(
 
     `predictive`, the default, learns a palette and to foresee its codes; the study's autoencoders learn pictures. The
     last tenth of the clips is held out for the final report and the tenth before that for validation, unless
-    `validation` and `test` name others; of three to nine clips the last one serves for both, half and half, and one or
-    two give the last fifth of their frames. `size` is (width,
-    height), by default the first clip's, or 160 x 200 for the fixed-size networks; `predictive` takes every clip as it
-    is. Training takes about `minutes`, or `steps` exactly, and ends early when validation does not improve. A
-    checkpoint lies beside `target` until the run is complete; the same call goes on from there to the same result.
+    `validation` and `test` name others; of three to nine clips the last one serves for both, half and half, and one
+    or two give the last fifth of their frames. `size` is (width, height), by default the first clip's, or 160 x 200
+    for the fixed-size networks; `predictive` takes every clip as it is. Training takes about `minutes`, or `steps`
+    exactly, and ends early when validation does not improve. A checkpoint lies beside `target` until the run is
+    complete; the same call goes on from there to the same result.
     `rank` factorises linear layers, 0 does not.
 
     Raises UsageError, UnsupportedError (unknown architecture), FileAccessError, CorruptFileError (clips).

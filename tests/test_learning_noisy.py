@@ -8,12 +8,13 @@ import pytest
 from conftest import cli, make_video
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stopping import Stopping
 
 import pacodec
 from pacodec.errors import CorruptFileError, UsageError
 from pacodec.learning.fit_filter import SHAPE
 from pacodec.learning.footage import load_codes
-from pacodec.learning.loop import CHECKPOINT_SUFFIX, Progress
+from pacodec.learning.loop import CHECKPOINT_SUFFIX
 from pacodec.learning.pairs import Crops, Pairs
 from pacodec.metrics import psnr
 from pacodec.predictors.network import Geometry, IntegerNetwork
@@ -45,20 +46,6 @@ def recordings(tmp_path_factory):
 @pytest.fixture(scope="module")
 def footage(recordings):
     return load_codes(recordings, (), (), None, hold=6)
-
-
-class Stopping(list):
-    """Collects progress, and stops the training as Ctrl-C would at the validation of that number."""
-
-    def __init__(self, stop_at=None):
-        super().__init__()
-        self.stop_at = stop_at
-
-    def __call__(self, message):
-        if isinstance(message, Progress):
-            self.append(message)
-            if len(self) == self.stop_at:
-                raise KeyboardInterrupt
 
 
 def start(recordings, target, steps=4, **options):

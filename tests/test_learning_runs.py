@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import zstandard
 from conftest import COLOURS, cli, make_video, screen
+from stopping import Stopping
 
 from pacodec.errors import CorruptFileError, UsageError
 from pacodec.learning.batches import probe
 from pacodec.learning.footage import load_codes
-from pacodec.learning.loop import CHECKPOINT_SUFFIX, Progress, saved_plan
+from pacodec.learning.loop import CHECKPOINT_SUFFIX, saved_plan
 from pacodec.learning.phases import FLOATS, ROUNDED
 from pacodec.learning.predictive import GEOMETRY
 from pacodec.predictors.network import Geometry, IntegerNetwork
@@ -31,20 +32,6 @@ def clips(tmp_path_factory):
     """Four clips of 20 to 23 frames."""
     folder = tmp_path_factory.mktemp("plays")
     return [record(folder / f"{k}.mp4", range(5 * k, 5 * k + 20 + k)) for k in range(4)]
-
-
-class Stopping(list):
-    """Collects reports, and stops the training as Ctrl-C would at the validation of that number."""
-
-    def __init__(self, stop_at=None):
-        super().__init__()
-        self.stop_at = stop_at
-
-    def __call__(self, message):
-        if isinstance(message, Progress):
-            self.append(message)
-            if len(self) == self.stop_at:
-                raise KeyboardInterrupt
 
 
 def start(clips, target, steps=8, **options):

@@ -17,7 +17,7 @@ from pacodec.learning.phases import FLOATS, ROUNDED, first_steps, fit_rounded
 from pacodec.learning.request import Request
 from pacodec.metrics import psnr
 from pacodec.predictors.learned import PREDICTIVE
-from pacodec.transforms.postfilter import MIDDLE, PostFilter, Shape
+from pacodec.transforms.postfilter import MIDDLE, PostFilter, Shape, of_even_sides
 
 SHAPE = Shape(width=48, blocks=2)
 CROPS, SIDE = 12, 64
@@ -49,8 +49,8 @@ class _Task:
         values = []
         for picture, codes in zip(self.judged.pictures, self.judged.codes, strict=True):
             height, width = codes.shape
-            even = np.pad(self.palette[codes], ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-            made = self.model(as_input(even[None]).to(self.device)) * MIDDLE + MIDDLE
+            even = of_even_sides(self.palette[codes][None])
+            made = self.model(as_input(even).to(self.device)) * MIDDLE + MIDDLE
             shown = made.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
             values.append(psnr(picture[None], shown[:, :height, :width]))
         return float(np.mean(values))
@@ -81,9 +81,8 @@ def fit_filter(request: Request, footage: CodedFootage, seconds: float) -> Filte
     return network.cpu()
 
 
-def filtered_psnr(network: FilterNetwork, footage: CodedFootage) -> list[float]:
+def filtered_psnr(postfilter: PostFilter, footage: CodedFootage) -> list[float]:
     """dB of each test clip through the post-filter as decoders have it."""
-    postfilter = PostFilter(network.export(), network.shape)
     values: dict[int, list[float]] = {}
     for picture, codes, clip in zip(footage.held.pictures, footage.held.codes, footage.held.clips, strict=True):
         shown = postfilter.filter(footage.palette[codes][None])

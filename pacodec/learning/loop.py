@@ -180,9 +180,7 @@ class _State:
 
     def load(self, path: Path, plan: Plan) -> None:
         try:
-            with safe_open(path, "pt") as file:
-                progress = json.loads(file.metadata()["progress"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            progress, tensors = _read(path)
             if Plan(**progress["plan"]) != plan:
                 raise UsageError(
                     f"{path}: this checkpoint is of a run with other options or clips; repeat those, or remove it"
@@ -219,9 +217,7 @@ def shorten(path: Path, seconds: float) -> None:
     The learning rate then falls by as much in fewer steps. CorruptFileError where the file is not a checkpoint.
     """
     try:
-        with safe_open(path, "pt") as file:
-            progress = json.loads(file.metadata()["progress"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        progress, tensors = _read(path)
         step, plan = int(progress["step"]), Plan(**progress["plan"])
         steps = step + max(1, int(seconds * step / float(progress["seconds"])))
     except (OSError, KeyError, TypeError, ValueError, ZeroDivisionError, SafetensorError) as error:
@@ -229,6 +225,13 @@ def shorten(path: Path, seconds: float) -> None:
     if steps < plan.steps:
         progress["plan"] = asdict(replace(plan, steps=steps, validate_every=validation_interval(steps)))
         _write(path, tensors, progress)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Progress and tensors of a checkpoint, or whatever a file that is none makes safetensors or JSON raise."""
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        return json.loads(file.metadata()["progress"]), tensors
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:

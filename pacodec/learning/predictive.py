@@ -16,7 +16,7 @@ from pacodec.learning.request import Request, Trained
 from pacodec.learning.screens import choose_screens
 from pacodec.predictors.learned import PREDICTIVE
 from pacodec.predictors.network import Geometry
-from pacodec.transforms.postfilter import POSTFILTER
+from pacodec.transforms.postfilter import POSTFILTER, PostFilter
 from pacodec.weights import ModelInfo, dump_arrays
 
 GEOMETRY = Geometry(radii=(3, 3, 2, 2, 2, 2), dilation=2, history=4, hold=6, embedding=8, hidden=128, layers=2)
@@ -41,11 +41,11 @@ def train_predictor(request: Request) -> Trained:
     correcting: Arrays = {}
     if footage.noise:
         left = request.minutes * 60 - (monotonic() - request.began)
-        postfilter = fit_filter(request, footage, left * FILTER_SHARE)
-        values = filtered_psnr(postfilter, footage)
+        fitted = fit_filter(request, footage, left * FILTER_SHARE)
+        correcting, shape[POSTFILTER] = fitted.export(), [*vars(fitted.shape).values()]
+        values = filtered_psnr(PostFilter(correcting, fitted.shape), footage)
         reached, worst = round(float(np.mean(values)), 3), round(min(values), 3)
         request.report(f"the post-filter makes that {reached:.1f} dB")
-        correcting, shape[POSTFILTER] = postfilter.export(), [*vars(postfilter.shape).values()]
     network, steps = fit_predictor(request, footage, screens, GEOMETRY)
     network.cpu()
     frames = sum(map(len, footage.test))

@@ -68,12 +68,13 @@ def _train(workshop: Workshop, networks: Sequence[Network], minutes: float) -> N
     """What is computed comes first; what that leaves of the minutes is shared by what is trained."""
     wanted = sorted(needed(list(networks)), key=lambda network: not network.closed_form)
     lacking = [network for network in wanted if not workshop.path(network.name).exists()]
+    spent = {network.name: workshop.seconds(network.name) / 60 for network in wanted}
     for index, network in enumerate(lacking):
-        left = minutes - sum(workshop.seconds(each.name) for each in wanted) / 60
-        spent = workshop.seconds(network.name) / 60
+        left, own = minutes - sum(spent.values()), spent[network.name]
         shares = sum(each.share for each in lacking[index:])
-        quota = (left + spent) * network.share / shares if shares else 0.0
-        workshop.train(network, max(LEAST_MINUTES, quota - spent))
+        quota = (left + own) * network.share / shares if shares else 0.0
+        workshop.train(network, max(LEAST_MINUTES, quota - own))
+        spent[network.name] = workshop.seconds(network.name) / 60
 
 
 def _measure(

@@ -21,22 +21,24 @@ def study_tables(results: Sequence[Result], notes: Sequence[str] = ()) -> list[T
 
 def shortfalls(results: Sequence[Result]) -> list[str]:
     """Where our figures are under the study's, or the scale quantizer loses more than it may; one line each."""
-    lines = []
+    lines: list[str] = []
     by_name = {result.row: result for result in results}
     for result in results:
         if result.study is not None:
-            for figure, ours in (("psnr", result.coded.psnr), ("ssim", result.coded.ssim)):
-                if ours < result.study[figure]:
-                    lines.append(f"{result.row}: {figure} {ours:.3f}, the study had {result.study[figure]:.3f}")
+            lines += _shortfalls(result.row, result.coded, result.study["psnr"], result.study["ssim"])
         exact = by_name.get(f"{result.network}/none")
         lost = exact.coded.psnr - result.coded.psnr if exact else 0.0
         if result.quantizer == "scale" and result.levels == 256 and lost > TOLERANCE:
             lines.append(f"{result.row}: {lost:.2f} dB under none")
-    for clip, result, made, figures in _demo_clips(results):
-        for name, value, theirs in zip(("psnr", "ssim"), (made.psnr, made.ssim), figures, strict=True):
-            if value < theirs:
-                lines.append(f"{clip}, {result.network}: {name} {value:.3f}, the study had {theirs:.3f}")
+    for clip, result, quality, theirs in _demo_clips(results):
+        lines += _shortfalls(f"{clip}, {result.network}", quality, *theirs)
     return lines
+
+
+def _shortfalls(where: str, ours: Quality, psnr: float, ssim: float) -> Iterator[str]:
+    for name, value, theirs in (("psnr", ours.psnr, psnr), ("ssim", ours.ssim, ssim)):
+        if value < theirs:
+            yield f"{where}: {name} {value:.3f}, the study had {theirs:.3f}"
 
 
 def _main(results: Sequence[Result], notes: Sequence[str]) -> Table:

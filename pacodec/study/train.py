@@ -55,10 +55,6 @@ class Workshop:
         """Where a network's model file is, or will be."""
         return self.folder / f"{name}{SUFFIX}"
 
-    def sha256(self, name: str) -> str:
-        """Of a network's model file."""
-        return ModelFile.read(self.path(name)).sha256.hex()
-
     def seconds(self, name: str) -> float:
         """Spent on a network so far, whether it is done or not."""
         if self.path(name).exists():

@@ -90,7 +90,7 @@ class PostFilter:
     def filter(self, pictures: Pictures) -> Pictures:
         """What was probably meant, uint8 [n, H, W, 3] of the same; cheap where pictures are like those before them."""
         height, width = pictures.shape[1:3]
-        even = np.pad(pictures, ((0, 0), (0, -height % FOLD), (0, -width % FOLD), (0, 0)), mode="edge")
+        even = of_even_sides(pictures)
         filtered = np.empty_like(even)
         rows, columns = even.shape[1] // FOLD, even.shape[2] // FOLD
         reach = self._shape.reach
@@ -167,6 +167,12 @@ class _Plane:
         """The 3x3 surroundings of n places, float32 [n, 9 * c]."""
         gathered: Reals = self._views[y, x].reshape(len(y), -1)
         return gathered
+
+
+def of_even_sides(pictures: Pictures) -> Pictures:
+    """uint8 [n, H, W, 3] with a last row, then a last column, repeated where there is an odd number of them."""
+    height, width = pictures.shape[1:3]
+    return np.pad(pictures, ((0, 0), (0, -height % FOLD), (0, -width % FOLD), (0, 0)), mode="edge")
 
 
 def _pixels(start: int, stop: int) -> slice:

@@ -64,6 +64,16 @@ def tensor(name: str, change: Callable[[Any], Any]) -> Change:
     return learned(lambda tensors, _: tensors.update({name: change(tensors[name])}))
 
 
+def without(name: str) -> Change:
+    """The embedded model lacks a tensor."""
+    return learned(lambda tensors, _: tensors.pop(name))
+
+
+def of_type(name: str, kind: type[np.generic]) -> Change:
+    """A tensor of the embedded model in another type."""
+    return tensor(name, lambda value: value.astype(kind))
+
+
 def hyper(**values: Any) -> Change:
     """Other hyper-parameters of the embedded model."""
     return learned(lambda _, hyperparameters: hyperparameters.update(values))
@@ -113,18 +123,18 @@ EMBEDDED: Mapping[str, tuple[str, Change, str]] = {
     "model-cut": ("tensors that are cut", remodelled(lambda m: m[:-10]), CORRUPT),
     "model-tensor-missing": (
         "no tensor gate.weight",
-        learned(lambda tensors, _: tensors.pop("gate.weight")),
+        without("gate.weight"),
         CORRUPT,
     ),
     "model-tensor-type": (
         "a tensor of another type",
-        tensor("gate.bias", lambda value: value.astype(np.int8)),
+        of_type("gate.bias", np.int8),
         CORRUPT,
     ),
     "model-tensor-shape": ("a tensor of another shape", tensor("embedding", lambda value: value[:-1]), CORRUPT),
     "model-floats": (
         "a tensor of floats",
-        tensor("gate.bias", lambda value: value.astype(np.float32)),
+        of_type("gate.bias", np.float32),
         CORRUPT,
     ),
     "model-shift": ("a shift of 31", tensor("codes.shift", filled(31)), CORRUPT),
@@ -149,12 +159,12 @@ EMBEDDED: Mapping[str, tuple[str, Change, str]] = {
 POSTFILTERS: Mapping[str, tuple[str, Change, str]] = {
     "tensor-missing": (
         "no tensor postfilter.block1.b.weight",
-        learned(lambda tensors, _: tensors.pop("postfilter.block1.b.weight")),
+        without("postfilter.block1.b.weight"),
         CORRUPT,
     ),
     "tensor-type": (
         "a tensor of another type",
-        tensor("postfilter.first.weight", lambda value: value.astype(np.int32)),
+        of_type("postfilter.first.weight", np.int32),
         CORRUPT,
     ),
     "tensor-shape": (
@@ -165,7 +175,7 @@ POSTFILTERS: Mapping[str, tuple[str, Change, str]] = {
     "tensor-rows": ("a layer of 11 rows", tensor("postfilter.last.bias", lambda value: value[:-1]), CORRUPT),
     "floats": (
         "a tensor of floats that is not the post-filter's",
-        tensor("gate.bias", lambda value: value.astype(np.float32)),
+        of_type("gate.bias", np.float32),
         CORRUPT,
     ),
     "shift": ("a shift of 31", tensor("postfilter.block1.a.shift", filled(31)), CORRUPT),

@@ -33,6 +33,12 @@ def of_grids(about: str, gops: Callable[[], list[Any]], **options: Any) -> Recip
     return Recipe(about, lambda shop: authored(gops(), **options))
 
 
+def filtered_grids(about: str, gops: Callable[[], list[Any]], model: str = "filtering", **parameters: Any) -> Recipe:
+    """A file made from codes, whose pictures a post-filter corrects."""
+    given = {"correction_step": 0, **parameters}
+    return Recipe(about, lambda shop: authored(gops(), transform="filtered", parameters=given, model=shop.model(model)))
+
+
 def changed(about: str, vector: str, change: Change) -> Recipe:
     """One of the valid vectors, changed."""
     return Recipe(about, lambda _: change(stored(f"valid/{vector}")))
@@ -139,41 +145,18 @@ GOOD: Mapping[str, Recipe] = {
         "37 x 19 pixels, filtered",
         lambda shop: shop.encode(grainy(range(4), 37, 19), model="filtering", predictor="adaptive", quality=3),
     ),
-    "one-pixel-filtered": Recipe(
+    "one-pixel-filtered": filtered_grids(
         "1 x 1 pixel, filtered by a post-filter of width 1 without blocks",
-        lambda shop: authored(
-            [noise("pixel", 9, 1, 1, 1, most=20)],
-            transform="filtered",
-            parameters={"correction_step": 0},
-            model=shop.model("filtering-narrow"),
-        ),
+        lambda: [noise("pixel", 9, 1, 1, 1, most=20)],
+        model="filtering-narrow",
     ),
-    "one-column-filtered": Recipe(
-        "1 x 40 pixels, filtered",
-        lambda shop: authored(
-            [noise("column", 3, 1, 40, 1, most=20)],
-            transform="filtered",
-            parameters={"correction_step": 0},
-            model=shop.model("filtering"),
-        ),
-    ),
-    "large-filtered": Recipe(
-        "531 x 283 pixels, filtered",
-        lambda shop: authored(
-            wide(),
-            transform="filtered",
-            parameters={"correction_step": 0},
-            model=shop.model("filtering"),
-        ),
-    ),
-    "corrections-filtered": Recipe(
+    "one-column-filtered": filtered_grids("1 x 40 pixels, filtered", lambda: [noise("column", 3, 1, 40, 1, most=20)]),
+    "large-filtered": filtered_grids("531 x 283 pixels, filtered", wide),
+    "corrections-filtered": filtered_grids(
         "filtered: corrections of step 3 to colours that are not the model's, then the post-filter",
-        lambda shop: authored(
-            [noise("step", 2, 4, 9, 8, most=127)],
-            transform="filtered",
-            parameters={"palette": GREYS, "correction_step": 3},
-            model=shop.model("filtering"),
-        ),
+        lambda: [noise("step", 2, 4, 9, 8, most=127)],
+        palette=GREYS,
+        correction_step=3,
     ),
     "odd-size-conv5": Recipe(
         "45 x 33 pixels, no multiples of 32", lambda shop: shop.encode(smooth((0, 4), 45, 33), model="conv5")
