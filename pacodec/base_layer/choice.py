@@ -1,0 +1,222 @@
+"""Whether a base layer stores the footage, and which: measured on short stretches, against what code grids take."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import islice
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.video.stream import VideoStream
+
+from pacodec.base_layer.colour import Colour
+from pacodec.base_layer.encoders import DEFAULT_QUALITY, LADDER, CodedPictures, Stretch, Trial, estimate
+from pacodec.base_layer.pipeline import GOP_PIXELS, GOP_SECONDS, Plan
+from pacodec.base_layer.stream import AV1, DECODERS, H264, SOURCE
+from pacodec.errors import CorruptFileError, UnsupportedError
+from pacodec.options import EncodeOptions
+from pacodec.video.color import RgbConverter
+from pacodec.video.source import open_video
+
+EXACT_QUALITY = 4
+"""The lowest quality that keeps exact what code grids hold exactly, and the default where a source is exact."""
+STRETCHES = 2
+STRETCH_FRAMES, STRETCH_PIXELS = 16, 34_000_000
+"""Pictures of a stretch, and their pixels, at most."""
+_REACH_PIXELS = 300_000_000
+"""Pixels that are decoded, at most, to reach the middle of the footage from the keyframe before it."""
+_OVERHEAD = 600
+"""Bytes of a file beside its GOPs, about."""
+_FLOOR_MARGIN = 0.1
+"""dB that are aimed at above a floor."""
+_SHORT = 1.0
+"""dB below the target at which a way does not serve."""
+_LATEST = Fraction(25)
+_KILO, _MEGA = 1000, 1_000_000
+
+
+@dataclass(frozen=True)
+class Footage:
+    """What is known of a source beforehand.
+
+    `packet_bytes` are those of its video packets, None where these are not kept; `colour` is how its own samples become
+    RGB, None where that is not known; `lossy` says that its codec is.
+    """
+
+    frames: int
+    seconds: float
+    frame_rate: Fraction | None
+    lossy: bool
+    packet_bytes: int | None
+    colour: Colour | None
+    stretches: list[Stretch]
+    pictures: CodedPictures
+
+    @property
+    def gops(self) -> int:
+        """GOPs of packets that it will have, about."""
+        height, width = self.stretches[0][0][1].shape[:2]
+        return max(1, -(-self.frames * height * width // GOP_PIXELS), round(self.seconds / GOP_SECONDS))
+
+
+@dataclass(frozen=True)
+class GridTrial:
+    """What code grids come to: bytes of the whole footage as estimated, PSNR in dB, whether all comes back exactly."""
+
+    bytes: float
+    psnr: float
+    exact: bool
+
+
+GridTrials = Callable[[Footage], GridTrial | None]
+"""Tries code grids on footage; None where they cannot be what is smallest."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Base layers that are smaller than code grids, the smallest first; the line that says what all would take."""
+
+    plans: list[Plan]
+    line: str
+
+
+def look(source: str) -> Footage:
+    """Read a source's packets and some of its pictures; raises as `VideoReader`."""
+    container, video = open_video(source)
+    with closing(container):
+        sizes = [packet.size for packet in container.demux(video) if packet.size]
+        codec = video.codec_context.codec
+        rate = video.average_rate or video.guessed_rate or None
+    frames = len(sizes)
+    first = _stretch(source, 0)
+    if not first:
+        raise CorruptFileError(f"{source}: no frame of it can be decoded")
+    stretches = [first]
+    if frames > STRETCHES * len(first) and len(second := _stretch(source, frames // 2)) > 1:
+        stretches.append(second)
+    own = first[0][0]
+    colour = None if own is None else Colour.of(own)
+    kept = codec.canonical_name in DECODERS and colour is not None
+    return Footage(
+        frames=frames,
+        seconds=float(frames / (rate or _LATEST)),
+        frame_rate=rate,
+        lossy=codec.lossy,
+        packet_bytes=sum(sizes) if kept else None,
+        colour=colour,
+        stretches=stretches,
+        pictures=CodedPictures(own),
+    )
+
+
+def decide(source: str, options: EncodeOptions, grids: GridTrials) -> Decision:
+    """Which base layers to use, in what order; none where code grids are smaller, or all that is exact.
+
+    A plan that does not hold what it promised is to be followed by the next one, the last by code grids. Raises as
+    `VideoReader`.
+    """
+    footage = look(source)
+    grid = grids(footage)
+    quality = options.quality or (DEFAULT_QUALITY if footage.lossy else EXACT_QUALITY)
+    target = 0.0 if options.quality is None and options.min_psnr is not None else LADDER[quality]
+    target = max(target, (options.min_psnr or 0.0) + _FLOOR_MARGIN)
+    exact_grid = grid is not None and grid.exact
+    plans: list[tuple[float, Plan]] = []
+    if footage.packet_bytes is not None and footage.colour is not None:
+        plans.append((footage.packet_bytes, Plan(SOURCE, footage.colour, footage.pictures)))
+    trial = None
+    if not options.lossless and not (exact_grid and quality >= EXACT_QUALITY):
+        trial = _trial(footage, target, options.effort)
+    if trial is not None:
+        size = trial.bytes(footage.frames, footage.gops) + _OVERHEAD
+        plan = Plan(
+            trial.settings.encoder.codec,
+            footage.pictures.colour,
+            footage.pictures,
+            settings=trial.settings,
+            target=target,
+            most=footage.packet_bytes and footage.packet_bytes + _OVERHEAD,
+        )
+        plans.append((size, plan))
+    serves = grid is not None and (grid.exact or (not options.lossless and grid.psnr >= target - _SHORT))
+    most = grid.bytes if grid is not None and (serves or not plans) else float("inf")
+    plans = sorted((each for each in plans if each[0] < most), key=lambda each: each[0])
+    notes = _notes(footage, trial, grid, target)
+    order = [plan.coder for _, plan in plans]
+    texts = [notes[coder] for coder in order[:1]] + [text for coder, text in notes.items() if coder not in order[:1]]
+    line = "; ".join(texts)
+    return Decision([replace(plan, reason=line) for _, plan in plans], line)
+
+
+def _trial(footage: Footage, target: float, effort: int) -> Trial | None:
+    """What an encoder of ours takes; None where it is not there or does not reach the target."""
+    try:
+        trial = estimate(footage.stretches, target, effort, footage.frame_rate, footage.pictures)
+    except UnsupportedError:
+        return None
+    return trial if trial.psnr >= target - _SHORT else None
+
+
+def _notes(footage: Footage, trial: Trial | None, grid: GridTrial | None, target: float) -> dict[str, str]:
+    """What each way takes, in words, by coder."""
+    notes = {}
+    if trial is not None:
+        codec = trial.settings.encoder.codec
+        name = {AV1: "AV1", H264: "H.264"}[codec]
+        takes = _size(trial.bytes(footage.frames, footage.gops) + _OVERHEAD)
+        notes[codec] = f"{name} at {target:.1f} dB about {takes}"
+    if footage.packet_bytes is not None:
+        notes[SOURCE] = f"the source's own packets {_size(footage.packet_bytes)}"
+    if grid is not None:
+        quality = "exact" if grid.exact else f"{grid.psnr:.1f} dB"
+        notes["grids"] = f"a palette ({quality}) about {_size(grid.bytes)}"
+    return notes
+
+
+def _size(count: float) -> str:
+    return f"{count / _MEGA:.1f} MB" if count >= _MEGA else f"{count / _KILO:.1f} kB"
+
+
+def _stretch(source: str, start: int) -> Stretch:
+    """Some pictures in a row from about frame `start` on."""
+    container, video = open_video(source)
+    with closing(container):
+        frames = _frames_from(container, video, start)
+        first = next(frames, None)
+        if first is None:
+            return []
+        pixels = first.width * first.height
+        count = max(4, min(STRETCH_FRAMES, STRETCH_PIXELS // pixels))
+        to_rgb = RgbConverter(first.width, first.height)
+        taken = [first, *(each for each in islice(frames, count - 1))]
+        return [
+            (None if (each.width, each.height) != (first.width, first.height) else each, to_rgb(each)) for each in taken
+        ]
+
+
+def _frames_from(container: InputContainer, video: VideoStream, start: int) -> Iterator[av.VideoFrame]:
+    """Decoded frames from about frame `start` on, or from as near before it as is affordable."""
+    wanted = None
+    if start and container.duration and video.time_base and video.frames != 1:
+        begin = (container.start_time or 0) / av.time_base
+        wanted = int((begin + container.duration / av.time_base / STRETCHES) / video.time_base)
+        try:
+            container.seek(wanted, stream=video)
+        except FFmpegError:
+            return
+    decoded = 0
+    try:
+        for packet in container.demux(video):
+            try:
+                frames = video.decode(packet)
+            except FFmpegError:
+                continue  # a damaged frame; there are others
+            for frame in frames:
+                decoded += frame.width * frame.height
+                early = wanted is not None and frame.pts is not None and frame.pts < wanted
+                if not (early and decoded < _REACH_PIXELS):
+                    yield frame
+    except FFmpegError:
+        return
