@@ -15,7 +15,7 @@ from pacodec.base_layer.colour import Colour
 from pacodec.base_layer.encoders import DEFAULT_QUALITY, LADDER, CodedPictures, Stretch, Trial, estimate
 from pacodec.base_layer.pipeline import GOP_PIXELS, GOP_SECONDS, Plan
 from pacodec.base_layer.stream import AV1, DECODERS, H264, SOURCE
-from pacodec.errors import CorruptFileError, UnsupportedError
+from pacodec.errors import BaseLayerError, CorruptFileError
 from pacodec.options import EncodeOptions
 from pacodec.video.color import RgbConverter
 from pacodec.video.source import open_video
@@ -58,7 +58,7 @@ class Footage:
     def gops(self) -> int:
         """GOPs of packets that it will have, about."""
         height, width = self.stretches[0][0][1].shape[:2]
-        return max(1, -(-self.frames * height * width // GOP_PIXELS), round(self.seconds / GOP_SECONDS))
+        return max(1, int(-(-self.frames * height * width // GOP_PIXELS)), round(self.seconds / GOP_SECONDS))
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _trial(footage: Footage, target: float, effort: int) -> Trial | None:
     """What an encoder of ours takes; None where it is not there or does not reach the target."""
     try:
         trial = estimate(footage.stretches, target, effort, footage.frame_rate, footage.pictures)
-    except UnsupportedError:
+    except BaseLayerError:
         return None
     return trial if trial.psnr >= target - _SHORT else None
 

@@ -111,11 +111,11 @@ class Colour:
         if not self.matches(frame):
             raise CorruptFileError(f"a picture is {frame.format.name}, not {self.pixel_format}")
         made = np.empty((frame.height, frame.width, 3), np.uint8) if out is None else out
-        planes = [np.frombuffer(plane, np.uint8) for plane in frame.planes]
         strides = [plane.line_size for plane in frame.planes]
         if self.pixel_format == PLANAR_RGB:
-            for channel, (plane, stride) in zip((1, 2, 0), zip(planes, strides, strict=True), strict=True):
-                made[:, :, channel] = plane.reshape(-1, stride)[: frame.height, : frame.width]
+            for channel, plane, stride in zip((1, 2, 0), frame.planes, strides, strict=True):
+                rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, stride)
+                made[:, :, channel] = rows[: frame.height, : frame.width]
             return made
         # A field of an interlaced picture is converted by itself, or chroma would mix two moments.
         fields = 2 if self.interlaced and frame.height > 1 else 1
@@ -123,9 +123,7 @@ class Colour:
         row = 3 * frame.width
         for field in range(fields):
             picture = _Picture(
-                planes=(ctypes.c_void_p * 3)(
-                    *(plane.ctypes.data + field * stride for plane, stride in zip(planes, strides, strict=True))
-                ),
+                planes=(ctypes.c_void_p * 3)(*(plane.buffer_ptr + field * plane.line_size for plane in frame.planes)),
                 strides=(ctypes.c_int64 * 3)(*(fields * stride for stride in strides)),
                 width=frame.width,
                 height=(frame.height + fields - 1 - field) // fields,
@@ -140,4 +138,3 @@ class Colour:
             if core().pac_colour_to_rgb(ctypes.byref(picture), made.ctypes.data + field * row, fields * row):
                 raise LimitError(f"pictures of {frame.width}x{frame.height} cannot be converted")
         return made
-

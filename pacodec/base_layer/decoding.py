@@ -1,21 +1,28 @@
 """GOPs of packets as the rest of the package decodes GOPs: pictures are grids that need no transform."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
 from pacodec.base_layer.colour import FORMATS
-from pacodec.base_layer.stream import TRANSFORM, CodedStream, PacketDecoder, picture_spec, streams_of
+from pacodec.base_layer.obus import pack_obus, unpack_obus
+from pacodec.base_layer.stream import AV1, HIDDEN, CodedStream, StoredPacket, decoded, pack, streams_of, unpack
 from pacodec.container import Component, Gop, Header
-from pacodec.errors import UnsupportedError
-from pacodec.grids import Grids
-from pacodec.transforms.base import Pictures
+from pacodec.errors import CorruptFileError, UnsupportedError
+from pacodec.grids import Grids, GridSpec
+from pacodec.transforms.base import PICTURE, Pictures
 
 _DECODER_PICTURES = 12
 """Pictures that a decoder keeps, about: references, and those that its threads work on."""
+
+
+def picture_spec(height: int, width: int) -> GridSpec:
+    """The grid that is a picture: a channel for each row, as high as that is wide, three values wide."""
+    return GridSpec(height, width, 3, ordinal=True)
 
 
 class PictureGrids:
@@ -30,7 +37,7 @@ class PictureGrids:
     def __init__(self, height: int, width: int, params: Mapping[str, Any]) -> None:
         """`params`: the streams that the header describes, by coder."""
         self.spec = picture_spec(height, width)
-        self.transform = Component(TRANSFORM, params)
+        self.transform = Component(PICTURE, params)
 
     def analyse(self, pictures: Pictures) -> NDArray[Any]:
         """The pictures themselves."""
@@ -55,6 +62,49 @@ class PictureGrids:
     def decode(self, codes: Grids, transform: Mapping[str, Any], quantizer: Mapping[str, Any]) -> Pictures:
         """The pictures themselves, uint8 [n, H, W, 3]."""
         return codes
+
+
+def packets_of(gop: Gop) -> list[StoredPacket]:
+    """The packets of a GOP; CorruptFileError or LimitError where its payload is not what was packed."""
+    return unpack_obus(gop.payload) if gop.coder.name == AV1 else unpack(gop.payload)
+
+
+def payload_of(coder: str, packets: Sequence[StoredPacket]) -> bytes:
+    """The payload of a GOP of the coder."""
+    return pack_obus(packets) if coder == AV1 else pack(packets)
+
+
+class PacketDecoder:
+    """The pictures of a GOP of packets, as grids whose channels are the picture's rows: uint8 [n, H, W, 3]."""
+
+    def __init__(self, stream: CodedStream, gop: Gop, height: int, width: int) -> None:
+        """CorruptFileError or LimitError where the payload is not one, or what its coder says of it."""
+        self._stream, self._size = stream, (height, width)
+        hidden = gop.coder.params.get(HIDDEN, [])
+        if not isinstance(hidden, list) or not all(type(place) is int for place in hidden):
+            raise CorruptFileError("a GOP's hidden pictures are not a list of integers")
+        self._frames = _shown(decoded(stream, packets_of(gop)), frozenset(hidden))
+
+    def pull(self, n: int) -> Grids:
+        """The next n pictures; CorruptFileError where the packets hold fewer, or ones of another size or format."""
+        grids = np.empty((n, *self._size, 3), np.uint8)
+        for picture in grids:
+            frame = next(self._frames, None)
+            if frame is None:
+                raise CorruptFileError("a GOP holds fewer pictures than it says")
+            if (frame.height, frame.width) != self._size:
+                raise CorruptFileError(f"a picture of {frame.width}x{frame.height} is not of the file's size")
+            self._stream.colour.rgb(frame, picture)
+        return grids
+
+    def finish(self) -> None:
+        """Check that nothing follows; CorruptFileError otherwise."""
+        if next(self._frames, None) is not None:
+            raise CorruptFileError("a GOP holds more pictures than it says")
+
+
+def _shown(frames: Iterator[av.VideoFrame], hidden: frozenset[int]) -> Iterator[av.VideoFrame]:
+    return (frame for place, frame in enumerate(frames) if place not in hidden)
 
 
 class PacketDecoders:

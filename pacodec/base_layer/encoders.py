@@ -15,7 +15,7 @@ from av.packet import Packet
 from pacodec.base_layer.colour import Colour
 from pacodec.base_layer.source_packets import picture_crc
 from pacodec.base_layer.stream import AV1, H264, CodedStream, StoredPacket
-from pacodec.errors import UnsupportedError
+from pacodec.errors import BaseLayerError
 from pacodec.media import ColorTags, Image
 from pacodec.metrics import Distortion
 from pacodec.video.color import YuvConverter
@@ -96,7 +96,7 @@ class Settings:
 
 
 class CodedPictures:
-    """What is coded of a source's pictures: their own samples where an encoder takes those, else RGB as BT.709 4:2:0."""
+    """What is coded of a source: its own samples where an encoder takes those, else its RGB as BT.709 4:2:0."""
 
     def __init__(self, first: av.VideoFrame | None) -> None:
         """`first`: a frame as decoded, None where only its RGB serves."""
@@ -126,7 +126,7 @@ class PictureCoder:
     def __init__(
         self, pictures: CodedPictures, settings: Settings, width: int, height: int, frame_rate: Fraction | None
     ) -> None:
-        """UnsupportedError where the encoder is not there or does not take such pictures."""
+        """BaseLayerError where the encoder is not there or does not take such pictures."""
         self.settings = settings
         self.packets: list[StoredPacket] = []
         self.distortion = Distortion()
@@ -147,13 +147,10 @@ class PictureCoder:
         coded = self._pictures.frame(frame, rgb)
         # The RGB of what waits to be compared is made once more then: samples take half the memory.
         self._waiting.append((coded, None, shown) if coded is frame else (None, rgb, shown))
-        before = coded.pts, coded.time_base, coded.pict_type
         coded.pts, coded.time_base = self._count, self._encoder.time_base
-        coded.pict_type = 0
+        coded.pict_type = 0  # or the source's keyframes would be ours
         self._count += 1
-        packets = self._encoder.encode(coded)
-        coded.pts, coded.time_base, coded.pict_type = before
-        self._take(packets)
+        self._take(self._encoder.encode(coded))
 
     def repeat(self) -> None:
         """The last picture is shown once more."""
@@ -203,7 +200,7 @@ def _open_encoder(
         context.options = settings.options
         context.open()
     except (ValueError, FFmpegError) as error:
-        raise UnsupportedError(f"{settings.encoder.name} does not take pictures of {width}x{height}") from error
+        raise BaseLayerError(f"{settings.encoder.name} does not take pictures of {width}x{height}") from error
     return context
 
 
@@ -213,7 +210,7 @@ Stretch = Sequence[tuple[av.VideoFrame | None, Image]]
 
 @dataclass(frozen=True)
 class Trial:
-    """What settings came to on stretches of the footage: pooled PSNR in dB, bytes of a keyframe and of a frame after."""
+    """What settings came to on stretches of footage: pooled PSNR in dB, bytes of a keyframe and of any other frame."""
 
     settings: Settings
     psnr: float
@@ -257,7 +254,7 @@ _MOST_TRIALS, _NEAR = 4, 0.3
 def estimate(
     stretches: Sequence[Stretch], target: float, effort: int, frame_rate: Fraction | None, pictures: CodedPictures
 ) -> Trial:
-    """The settings that reach `target` dB on the stretches, and what they take; UnsupportedError as `PictureCoder`."""
+    """The settings that reach `target` dB on the stretches, and what they take; BaseLayerError as `PictureCoder`."""
     height, width = stretches[0][0][1].shape[:2]
 
     def trial(settings: Settings) -> Trial:

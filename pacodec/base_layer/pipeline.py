@@ -13,16 +13,18 @@ import numpy as np
 
 from pacodec import limits
 from pacodec.base_layer.colour import Colour
+from pacodec.base_layer.decoding import payload_of, picture_spec
 from pacodec.base_layer.encoders import CodedPictures, PictureCoder, QuantizerSearch, Settings
 from pacodec.base_layer.source_packets import PacketGroup, SourcePackets, independent_groups, picture_crc
-from pacodec.base_layer.stream import HIDDEN, SOURCE, TRANSFORM, CodedStream, pack, picture_spec
+from pacodec.base_layer.stream import HIDDEN, SOURCE
 from pacodec.container import Component, Gop, Header, Writer
-from pacodec.errors import CorruptFileError, UnsupportedError
+from pacodec.errors import BaseLayerError
 from pacodec.gop.pipeline import EncodeReport, Progress
 from pacodec.media import AudioPacket, Frame, Image
 from pacodec.metadata import WRITER
 from pacodec.metrics import Distortion
 from pacodec.options import EncodeOptions
+from pacodec.transforms.base import PICTURE
 from pacodec.video.reader import VideoReader
 
 GOP_PIXELS = 160_000_000
@@ -38,10 +40,6 @@ _WAY_TOO_LOW = 1.5
 _MOST_PASSES = 3
 _MOST_DRIFT = 8.0
 """How far, in dB, a GOP makes up for those before it."""
-
-
-class Outgrown(UnsupportedError):
-    """A file has become larger than another way of storing the footage takes."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class BaseLayerPipeline:
         file: BinaryIO,
         progress: Progress = lambda done, total: None,
     ) -> None:
-        """UnsupportedError where the source's packets cannot be kept."""
+        """UnsupportedError where the source's codec is none whose packets are kept."""
         self.reader, self.source, self.plan, self.options, self.progress = reader, source, plan, options, progress
         self.format = reader.format if options.audio else replace(reader.format, audio=())
         self.spec = picture_spec(self.format.height, self.format.width)
@@ -97,13 +95,13 @@ class BaseLayerPipeline:
             writer=WRITER,
             video=self.format,
             grid=self.spec,
-            transform=Component(TRANSFORM, {plan.coder: stream.to_dict()}),
+            transform=Component(PICTURE, {plan.coder: stream.to_dict()}),
             quantizer=Component("none"),
         )
         self.writer = Writer(file, self.header)
 
     def run(self, events: Iterator[Frame | AudioPacket]) -> EncodeReport:
-        """Encode what comes and finish the file. Raises Outgrown, or CorruptFileError where packets cannot be kept."""
+        """Encode what comes and finish the file. BaseLayerError where that does not serve."""
         began = monotonic()
         if self.packets is None:
             self._code(events)
@@ -181,9 +179,9 @@ class BaseLayerPipeline:
         wanted = encoder.quantizer(coder.settings.quantizer + drift / gop.slope)
         settings = replace(coder.settings, quantizer=wanted)
         self.plan = replace(self.plan, settings=settings)
-        self._write(gop.shown, end, pack(coder.packets), coder.crc, ())
+        self._write(gop.shown, end, payload_of(self.plan.coder, coder.packets), coder.crc, ())
         if self.plan.most is not None and self.writer.bytes_written > self.plan.most:
-            raise Outgrown("this way of storing it takes more than another")
+            raise BaseLayerError(f"{self.source}: {self.plan.coder} takes more than another way")
 
     def _write(self, shown: _Shown, end: int, payload: bytes, crc: int, hidden: tuple[int, ...]) -> None:
         params = {HIDDEN: list(hidden)} if hidden else {}
@@ -305,4 +303,4 @@ def _push(coder: PictureCoder, frame: Frame, repeated: bool) -> None:
 
 
 def _stored(group: PacketGroup) -> tuple[bytes, int, tuple[int, ...]]:
-    return pack(group.packets), group.crc, group.hidden
+    return payload_of(SOURCE, group.packets), group.crc, group.hidden

@@ -14,12 +14,9 @@ from av.error import FFmpegError
 from pacodec import limits
 from pacodec.base_layer.colour import Colour
 from pacodec.base_layer.stream import DECODERS, MAX_PACKETS, CodedStream, StoredPacket, decoded
-from pacodec.errors import CorruptFileError, UnsupportedError
+from pacodec.errors import BaseLayerError, CorruptFileError
 from pacodec.media import Image
 from pacodec.video.source import open_video, read_failure
-
-_SIDE_DATA = ("new_extradata", "matroska_blockadditional")
-"""What may stand beside a packet that its decoder needs."""
 
 
 def picture_crc(picture: Image, crc: int = 0) -> int:
@@ -51,19 +48,16 @@ class SourcePackets:
 
     Raises:
         FileAccessError, CorruptFileError, LimitError: as `VideoReader`.
-        UnsupportedError: the stream is of a codec that is not kept.
+        BaseLayerError: the stream is of a codec that is not kept.
     """
 
     def __init__(self, source: str) -> None:
         self._name = source
         self._container, self._video = open_video(source)
-        try:
-            self._codec = self._video.codec_context.codec.canonical_name
-            if self._codec not in DECODERS:
-                raise UnsupportedError(f"{source}: {self._codec} packets are not kept")
-        except BaseException:
+        self._codec = self._video.codec_context.codec.canonical_name
+        if self._codec not in DECODERS:
             self._container.close()
-            raise
+            raise BaseLayerError(f"{source}: {self._codec} packets are not kept")
 
     def close(self) -> None:
         """Release the file."""
@@ -88,7 +82,7 @@ class SourcePackets:
             for packet in self._container.demux(self._video):
                 if not packet.size:
                     continue
-                stored = StoredPacket.of(packet, _SIDE_DATA)
+                stored = StoredPacket.of(packet)
                 if stored.keyframe and group:
                     yield group
                     group = []
@@ -108,7 +102,7 @@ def independent_groups(
     """Joins groups of packets until each decodes alone to the next pictures of the source, whose CRCs are given.
 
     Groups depend on each other where a keyframe does not end all references (open GOPs); ones of fewer than `least`
-    pictures are joined to the next. CorruptFileError where no joining helps, or pictures are left over.
+    pictures are joined to the next. BaseLayerError where no joining helps, or pictures are left over.
     """
     ahead: deque[int] = deque()
     current = PacketGroup([])
@@ -127,7 +121,7 @@ def independent_groups(
         else:
             current = _match(stream, joined, pictures, ahead, PacketGroup([])) or PacketGroup(joined)
     if not current.frames or len(ahead) != current.frames or next(pictures, None) is not None:
-        raise CorruptFileError("its packets do not decode to its pictures group by group")
+        raise BaseLayerError("the source's packets do not decode to its pictures group by group")
     yield current
 
 

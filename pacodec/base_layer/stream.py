@@ -11,19 +11,16 @@ import msgpack
 import numpy as np
 import zstandard
 from av.error import FFmpegError
-from av.packet import Packet
+from av.packet import Packet, PacketSideData
 
 from pacodec import limits
 from pacodec.base_layer.colour import Colour
-from pacodec.container import Gop, packing
-from pacodec.errors import CorruptFileError, LimitError, UnsupportedError
-from pacodec.grids import Grids, GridSpec
+from pacodec.container import packing
+from pacodec.errors import CorruptFileError, UnsupportedError
 
 AV1, H264, SOURCE = "av1", "h264", "source"
 """Coders of a GOP: packets of those codecs that were made here, and those that the source was stored in."""
 CODERS = (AV1, H264, SOURCE)
-TRANSFORM = "picture"
-"""The transform of a base layer: the grid is the picture, a channel a row, as high as it is wide, three values wide."""
 HIDDEN = "hidden"
 """The parameter of a GOP's coder that lists which decoded pictures are not shown, by their place in output order."""
 
@@ -40,14 +37,16 @@ MAX_EXTRADATA = 1 << 18
 """Bytes of a codec's global header."""
 MAX_PACKETS = 1 << 17
 """Packets of one GOP."""
-MAX_SIDE_DATA = 1 << 20
-"""Bytes of what stands beside the packets of one GOP."""
+MAX_HEADERS = 1 << 20
+"""Bytes of new global headers in one GOP."""
 _TAG_BYTES = 4
 _LAYOUT = struct.Struct("<III")
 _UNKNOWN = -(1 << 63)
 """A time stamp that a packet lacks."""
 _COLUMNS = 5
 _KEYFRAME, _DISCARD = 1, 2
+_NEW_EXTRADATA = 1
+"""FFmpeg's number of the side data that hold a global header."""
 _LEVEL = 19
 _THREADS = 4
 
@@ -56,7 +55,7 @@ _THREADS = 4
 class StoredPacket:
     """A coded packet; times in the time base of its stream, None where it has none.
 
-    `side_data`: kinds by FFmpeg's names, and their bytes.
+    `header`: the codec's global header from here on, empty where that does not change.
     """
 
     data: bytes = field(repr=False)
@@ -65,16 +64,11 @@ class StoredPacket:
     duration: int = 0
     keyframe: bool = False
     discard: bool = False
-    side_data: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+    header: bytes = field(default=b"", repr=False)
 
     @classmethod
-    def of(cls, packet: "Packet[Any]", kept: Sequence[str] = ()) -> "StoredPacket":
-        """A packet as FFmpeg gives it, with side data of the kinds `kept`."""
-        beside = tuple(
-            (side.data_type, bytes(side))
-            for side in packet.iter_sidedata()
-            if side.data_type in kept
-        )
+    def of(cls, packet: "Packet[Any]") -> "StoredPacket":
+        """A packet as FFmpeg gives it."""
         return cls(
             bytes(packet),
             packet.pts,
@@ -82,7 +76,7 @@ class StoredPacket:
             packet.duration or 0,
             packet.is_keyframe,
             packet.is_discard,
-            beside,
+            bytes(packet.get_sidedata("new_extradata")) if packet.has_sidedata("new_extradata") else b"",
         )
 
     def to_packet(self) -> "Packet[Any]":
@@ -91,9 +85,9 @@ class StoredPacket:
         packet.update(self.data)
         packet.pts, packet.dts, packet.duration = self.pts, self.dts, self.duration
         packet.is_keyframe = self.keyframe
-        for kind, data in self.side_data:
-            beside = av.packet.PacketSideData(kind)
-            beside.update(data)
+        if self.header:
+            beside = PacketSideData(_NEW_EXTRADATA, len(self.header))  # type: ignore[call-arg]
+            beside.update(self.header)
             packet.set_sidedata(beside)
         return packet
 
@@ -165,17 +159,17 @@ class CodedStream:
 
 
 def pack(packets: Sequence[StoredPacket]) -> bytes:
-    """The payload of a GOP: how many packets, two lengths, a table of times, side data, then the packets' bytes.
+    """The payload of a GOP: how many packets, two lengths, a table of times, new headers, then the packets' bytes.
 
-        offset  size  field
-        0       4     packets n, u32: 1 ..
-        4       4     bytes of the table t, u32
-        8       4     bytes of the side data s, u32: 0 where there is none
-        12      t     table, one zstd frame: i64 [5, n], little-endian, each row the differences from left to right of:
-                      size; dts; pts - dts, or pts where there is no dts; duration; flags: 1 keyframe, 2 not to be shown.
-                      -2^63 stands for a time that is not there. Differences are modulo 2^64.
-        12+t    s     side data, msgpack: array of [number of the packet, kind, bytes]
-        12+t+s        the packets, one after the other
+    offset  size  field
+    0       4     packets n, u32: 1 ..
+    4       4     bytes of the table t, u32
+    8       4     bytes of new headers s, u32: 0 where there are none
+    12      t     table, one zstd frame: i64 [5, n], little-endian, each row the differences from left to right of:
+                  size; dts; pts - dts, or pts where there is no dts; duration; flags (1 keyframe, 2 not to be shown).
+                  -2^63 stands for a time that is not there. Differences are modulo 2^64.
+    12+t    s     new global headers, msgpack: array of [number of the packet, bytes]
+    12+t+s        the packets, one after the other
     """
     table = np.zeros((_COLUMNS, len(packets)), np.int64)
     for i, packet in enumerate(packets):
@@ -186,8 +180,8 @@ def pack(packets: Sequence[StoredPacket]) -> bytes:
     with np.errstate(over="ignore"):
         table[:, 1:] = np.diff(table, axis=1)
     rows = zstandard.ZstdCompressor(level=_LEVEL).compress(table.astype("<i8").tobytes())
-    beside = [[i, kind, data] for i, packet in enumerate(packets) for kind, data in packet.side_data]
-    side = msgpack.packb(beside) if beside else b""
+    headers = [[i, packet.header] for i, packet in enumerate(packets) if packet.header]
+    side = msgpack.packb(headers) if headers else b""
     return b"".join([_LAYOUT.pack(len(packets), len(rows), len(side)), rows, side, *(p.data for p in packets)])
 
 
@@ -197,7 +191,7 @@ def unpack(payload: bytes) -> list[StoredPacket]:
         raise CorruptFileError("a GOP's packets: cut short")
     count, rows, side = _LAYOUT.unpack_from(payload)
     limits.check("the packets of a GOP", count, MAX_PACKETS, least=1)
-    limits.check("the side data of a GOP", side, MAX_SIDE_DATA)
+    limits.check("the new headers of a GOP", side, MAX_HEADERS)
     begin = _LAYOUT.size
     size = _COLUMNS * 8 * count
     try:
@@ -212,7 +206,7 @@ def unpack(payload: bytes) -> list[StoredPacket]:
     position = begin + rows + side
     if min(sizes) < 0 or max(sizes) > len(payload) or position + sum(sizes) != len(payload):
         raise CorruptFileError("a GOP's packets do not add up to its payload")
-    beside = _side_data(payload[position - side : position], count) if side else {}
+    headers = _headers(payload[position - side : position], count) if side else {}
     packets = []
     for i, (length, dts, reorder, duration, flags) in enumerate(table.T.tolist()):
         known = None if dts == _UNKNOWN else dts
@@ -222,22 +216,22 @@ def unpack(payload: bytes) -> list[StoredPacket]:
         data = payload[position : position + length]
         position += length
         shown = bool(flags & _KEYFRAME), bool(flags & _DISCARD)
-        packets.append(StoredPacket(data, pts, known, duration, *shown, tuple(beside.get(i, ()))))
+        packets.append(StoredPacket(data, pts, known, duration, *shown, headers.get(i, b"")))
     return packets
 
 
-def _side_data(raw: bytes, count: int) -> dict[int, list[tuple[str, bytes]]]:
+def _headers(raw: bytes, count: int) -> dict[int, bytes]:
     try:
-        entries = msgpack.unpackb(raw, max_buffer_size=MAX_SIDE_DATA)
+        entries = msgpack.unpackb(raw, max_buffer_size=MAX_HEADERS)
     except (ValueError, msgpack.UnpackException) as error:
-        raise CorruptFileError("a GOP's packets: their side data are damaged") from error
-    found: dict[int, list[tuple[str, bytes]]] = {}
+        raise CorruptFileError("a GOP's packets: their headers are damaged") from error
+    found = {}
     for entry in entries if isinstance(entries, list) else [None]:
         match entry:
-            case [int(number), str(kind), bytes(data)] if 0 <= number < count:
-                found.setdefault(number, []).append((kind, data))
+            case [int(number), bytes(data)] if 0 <= number < count:
+                found[number] = data
             case _:
-                raise CorruptFileError("a GOP's packets: their side data are damaged")
+                raise CorruptFileError("a GOP's packets: their headers are damaged")
     return found
 
 
@@ -255,49 +249,11 @@ def decoded(stream: CodedStream, packets: Iterable[StoredPacket]) -> Iterator[av
         raise CorruptFileError(f"a GOP's {stream.codec} packets do not decode: {error}") from error
 
 
-class PacketDecoder:
-    """The pictures of a GOP of packets, as grids whose channels are the picture's rows: uint8 [n, H, W, 3]."""
-
-    def __init__(self, stream: CodedStream, gop: Gop, height: int, width: int) -> None:
-        """CorruptFileError or LimitError where the payload is not one, or what its coder says of it."""
-        self._stream, self._size = stream, (height, width)
-        hidden = gop.coder.params.get(HIDDEN, [])
-        if not isinstance(hidden, list) or not all(type(place) is int for place in hidden):
-            raise CorruptFileError("a GOP's hidden pictures are not a list of integers")
-        self._frames = _shown(decoded(stream, unpack(gop.payload)), frozenset(hidden))
-
-    def pull(self, n: int) -> Grids:
-        """The next n pictures; CorruptFileError where the packets hold fewer, or ones of another size or format."""
-        grids = np.empty((n, *self._size, 3), np.uint8)
-        for picture in grids:
-            frame = next(self._frames, None)
-            if frame is None:
-                raise CorruptFileError("a GOP holds fewer pictures than it says")
-            if (frame.height, frame.width) != self._size:
-                raise CorruptFileError(f"a picture is {frame.width}x{frame.height}, not {self._size[1]}x{self._size[0]}")
-            self._stream.colour.rgb(frame, picture)
-        return grids
-
-    def finish(self) -> None:
-        """Check that nothing follows; CorruptFileError otherwise."""
-        if next(self._frames, None) is not None:
-            raise CorruptFileError("a GOP holds more pictures than it says")
-
-
-def _shown(frames: Iterator[av.VideoFrame], hidden: frozenset[int]) -> Iterator[av.VideoFrame]:
-    return (frame for place, frame in enumerate(frames) if place not in hidden)
-
-
 def streams_of(params: Mapping[str, Any]) -> dict[str, CodedStream]:
     """The streams by coder that the parameters of the transform `picture` describe; raises as `CodedStream`."""
     streams = {}
     for coder, values in params.items():
         if coder not in CODERS or not isinstance(values, dict):
-            raise UnsupportedError(f"base layer: the coder {coder!r} is unknown; this version knows {', '.join(CODERS)}")
+            raise UnsupportedError(f"a base layer of the coder {coder!r}; this version knows {', '.join(CODERS)}")
         streams[coder] = CodedStream.from_dict(values)
     return streams
-
-
-def picture_spec(height: int, width: int) -> GridSpec:
-    """The grid that is a picture."""
-    return GridSpec(height, width, 3, ordinal=True)
