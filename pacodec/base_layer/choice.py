@@ -25,6 +25,8 @@ EXACT_QUALITY = 4
 STRETCHES = 2
 STRETCH_FRAMES, STRETCH_PIXELS = 16, 34_000_000
 """Pictures of a stretch, and their pixels, at most."""
+WHOLE_PIXELS = 4_000_000
+"""Pixels of footage that is coded as a whole in place of stretches."""
 _REACH_PIXELS = 300_000_000
 """Pixels that are decoded, at most, to reach the middle of the footage from the keyframe before it."""
 _OVERHEAD = 600
@@ -90,7 +92,7 @@ def look(source: str) -> Footage:
         codec = video.codec_context.codec
         rate = video.average_rate or video.guessed_rate or None
     frames = len(sizes)
-    first = _stretch(source, 0)
+    first = _stretch(source, 0, frames)
     if not first:
         raise CorruptFileError(f"{source}: no frame of it can be decoded")
     stretches = [first]
@@ -179,8 +181,8 @@ def _size(count: float) -> str:
     return f"{count / _MEGA:.1f} MB" if count >= _MEGA else f"{count / _KILO:.1f} kB"
 
 
-def _stretch(source: str, start: int) -> Stretch:
-    """Some pictures in a row from about frame `start` on."""
+def _stretch(source: str, start: int, whole: int = 1 << 32) -> Stretch:
+    """Some pictures in a row from about frame `start` on; the `whole` footage of so many where that is little."""
     container, video = open_video(source)
     with closing(container):
         frames = _frames_from(container, video, start)
@@ -188,7 +190,7 @@ def _stretch(source: str, start: int) -> Stretch:
         if first is None:
             return []
         pixels = first.width * first.height
-        count = max(4, min(STRETCH_FRAMES, STRETCH_PIXELS // pixels))
+        count = whole if whole * pixels <= WHOLE_PIXELS else max(4, min(STRETCH_FRAMES, STRETCH_PIXELS // pixels))
         to_rgb = RgbConverter(first.width, first.height)
         taken = [first, *(each for each in islice(frames, count - 1))]
         return [

@@ -167,8 +167,8 @@ class PictureCoder:
 
     def _take(self, packets: "Iterable[Packet[Any]]") -> None:
         for packet in packets:
-            # Without times: the container has those of the pictures, and packets are decoded as they come.
-            stored = StoredPacket(bytes(packet), keyframe=packet.is_keyframe)
+            # Without times but the place among the pictures: the container has the times of those.
+            stored = StoredPacket(bytes(packet), packet.pts, keyframe=packet.is_keyframe)
             self.packets.append(stored)
             self._compare(self._decoder.decode(stored.to_packet()))
 

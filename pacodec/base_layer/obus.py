@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pacodec.base_layer.stream import MAX_PACKETS, StoredPacket
 from pacodec.errors import CorruptFileError
 
-_TEMPORAL_DELIMITER, _FRAME_HEADER, _FRAME = 2, 3, 6
+_SEQUENCE_HEADER, _TEMPORAL_DELIMITER, _FRAME_HEADER, _FRAME = 1, 2, 3, 6
 _EXTENSION, _HAS_SIZE = 0x04, 0x02
 _EXISTING, _SHOWN = 0x80, 0x10
 _KIND_SHIFT, _KIND_MASK = 3, 0x0F
@@ -35,6 +35,11 @@ def unpack_obus(payload: bytes) -> list[StoredPacket]:
     if unit or not units or len(units) > MAX_PACKETS:
         raise CorruptFileError("a GOP's AV1 packets do not end with a frame that is shown")
     return units
+
+
+def sequence_header(unit: bytes) -> bytes:
+    """The OBU of a temporal unit that describes the sequence, empty where it has none."""
+    return next((data for kind, data, _ in _obus(unit) if kind == _SEQUENCE_HEADER), b"")
 
 
 def _obus(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
