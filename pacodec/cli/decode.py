@@ -11,7 +11,7 @@ from pacodec.errors import CorruptFileError
 from pacodec.naming import naming
 
 if TYPE_CHECKING:
-    from pacodec.restore import DecodeReport
+    from pacodec.export import DecodeReport
 
 
 @click.command(epilog="Example: pacodec decode play.pac play.mp4 --start 10 --end 20")
@@ -44,7 +44,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Turn a .pac file back into a video: H.264 in what OUT's suffix says (mp4, mov, mkv). '-' is a standard stream."""
-    from pacodec.restore import decode
+    from pacodec.export import decode
 
     progress = ProgressLine("decoding")
     report = decode(
