@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pacodec.container import Reader
-from pacodec.errors import CorruptFileError, QualityError, UsageError
+from pacodec.errors import BaseLayerError, CorruptFileError, QualityError, UsageError
 from pacodec.files import check_target, fingerprint, replacing, writing
 from pacodec.gop.choose import Choice, choose
 from pacodec.gop.pipeline import EncodeReport, Pipeline, Progress
@@ -24,6 +24,9 @@ from pacodec.naming import STANDARD_STREAM
 from pacodec.options import EncodeOptions
 from pacodec.verification import verify_codes
 from pacodec.video.reader import VideoReader
+
+if TYPE_CHECKING:
+    from pacodec.base_layer.pipeline import Plan
 
 STREAM_HEAD = 2 * SAMPLE_FRAMES
 """Frames held back at the start of a pipe, which cannot be sampled all over."""
@@ -60,29 +63,44 @@ def encode(
             return _encode_stream(reader, target, options, progress)
     footage = survey(source, options.gop_seconds, whole=options.effort > 1)
     choices = choose(footage, options)
+    layers, line = _base_layers(source, choices[0], options)
+    if line:
+        choices = [replace(choice, reason=f"{choice.reason}; {line}") for choice in choices]
     if not resume:
-        return _encode_file(source, target, footage, choices, options, progress)
+        return _encode_file(source, target, footage, [*layers, *choices], options, progress)
     with unfinished(target, _identity(source, options)) as kept:
-        return _encode_file(source, target, footage, choices, options, progress, kept)
+        return _encode_file(source, target, footage, [*layers, *choices], options, progress, kept)
+
+
+def _base_layers(source: str, choice: Choice, options: EncodeOptions) -> tuple[Sequence["Plan"], str]:
+    """Base layers that are smaller than what was chosen, unless that was asked for; what all would take, in words."""
+    if choice.model is not None or options.quantizer is not None or options.coder is not None:
+        return (), ""
+    from pacodec.base_layer.choice import decide
+    from pacodec.gop.trial import grid_trials
+
+    decision = decide(source, options, grid_trials(choice, options))
+    return decision.plans, decision.line
 
 
 def _encode_file(
     source: str,
     target: str,
     footage: Survey,
-    choices: Sequence[Choice],
+    choices: "Sequence[Choice | Plan]",
     options: EncodeOptions,
     progress: Progress,
     kept: Unfinished | None = None,
 ) -> EncodeReport:
+    """By the first of the ways that keeps what it promised."""
     for number in range(kept.choice if kept else 0, len(choices)):
         if kept is not None:
             kept.begin(number)
         try:
             with VideoReader(source) as reader:
                 choice = choices[number]
-                return _write(reader, iter(reader), target, choice, options, progress, footage, kept)
-        except QualityError:  # the sample promised more than the whole clip kept
+                return _write(reader, iter(reader), target, choice, options, progress, footage, kept, source)
+        except (QualityError, BaseLayerError):  # the sample promised more than the whole clip kept
             if target == STANDARD_STREAM or number == len(choices) - 1:
                 raise  # what is written to a stream cannot be taken back
     raise UsageError(f"{target}{PART_SUFFIX}: was begun where other models are installed; remove it")
@@ -116,11 +134,12 @@ def _write(
     reader: VideoReader,
     events: Iterator[Frame | AudioPacket],
     target: str,
-    choice: Choice,
+    choice: "Choice | Plan",
     options: EncodeOptions,
     progress: Progress,
     footage: Survey | None = None,
     kept: Unfinished | None = None,
+    source: str = STANDARD_STREAM,
 ) -> EncodeReport:
     with ExitStack() as stack:
         part: Path | None = None
@@ -131,13 +150,18 @@ def _write(
         else:
             part = stack.enter_context(replacing(target))
             file = stack.enter_context(part.open("wb"))
-        pipeline = Pipeline(reader, choice, options, file, footage=footage, progress=progress, journal=kept)
-        report = pipeline.run(events)
+        if isinstance(choice, Choice):
+            pipeline = Pipeline(reader, choice, options, file, footage=footage, progress=progress, journal=kept)
+            report = pipeline.run(events)
+        else:
+            from pacodec.base_layer.pipeline import BaseLayerPipeline
+
+            report = BaseLayerPipeline(reader, source, choice, options, file, progress).run(events)
         if options.min_psnr is not None and report.psnr < options.min_psnr:
             raise QualityError(f"the clip reaches {report.psnr:.2f} dB, asked were {options.min_psnr:g} dB")
         if part is not None and options.verify:
             file.flush()
-            _verify(part, target, choice.model)
+            _verify(part, target, choice.model if isinstance(choice, Choice) else None)
         return report
 
 

@@ -31,6 +31,10 @@ class UnsupportedError(PacodecError):
     exit_code = 4
 
 
+class BaseLayerError(UnsupportedError):
+    """A base layer cannot store the footage: its packets do not decode alone, or take more than another way."""
+
+
 class ModelError(UnsupportedError):
     """The model that a file or an option names is missing, or is not the one the file was made with."""
 

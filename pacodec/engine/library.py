@@ -19,8 +19,9 @@ _SIGNATURES = {
     "pac_decode_begin": (ctypes.c_int, (_POINTER, _BYTES, _SIZE)),
     "pac_decode": (ctypes.c_int, (_POINTER, _BYTES, _SIZE, _POINTER, _U32)),
     "pac_decode_end": (ctypes.c_int, (_POINTER, _BYTES, _SIZE)),
+    "pac_colour_to_rgb": (ctypes.c_int, (_POINTER, _POINTER, ctypes.c_int64)),
 }
-"""Result and arguments of each function of core/engine.h."""
+"""Result and arguments of each function of core/engine.h and core/colour.h."""
 
 
 def _path() -> Path:

@@ -176,7 +176,8 @@ class VideoReader:
             notice = f"the picture size changes: every frame is scaled to the first one's {size[0]}x{size[1]}"
             if notice not in self.warnings:
                 self.warnings.append(notice)
-        return Frame(self._to_rgb(frame), pts, duration)
+        own = (frame.width, frame.height) == size
+        return Frame(self._to_rgb(frame), pts, duration, frame if own else None)
 
     def _audio_packet(self, packet: Packet[Stream], clocks: list[Timeline]) -> AudioPacket:
         number = next(i for i, track in enumerate(self._tracks) if track.index == packet.stream_index)
