@@ -3,9 +3,10 @@
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from pacodec.verification import verify_codes
 from pacodec.video.reader import VideoReader
 
 if TYPE_CHECKING:
+    from pacodec.base_layer.choice import Footage, GridTrial
     from pacodec.base_layer.pipeline import Plan
 
 STREAM_HEAD = 2 * SAMPLE_FRAMES
@@ -61,49 +63,74 @@ def encode(
     if source == STANDARD_STREAM:
         with VideoReader(sys.stdin.buffer) as reader:
             return _encode_stream(reader, target, options, progress)
-    footage = survey(source, options.gop_seconds, whole=options.effort > 1)
-    choices = choose(footage, options)
-    layers, line = _base_layers(source, choices[0], options)
-    if line:
-        choices = [replace(choice, reason=f"{choice.reason}; {line}") for choice in choices]
+    ways = _Ways(source, options)
     if not resume:
-        return _encode_file(source, target, footage, [*layers, *choices], options, progress)
+        return _encode_file(source, target, ways, options, progress)
     with unfinished(target, _identity(source, options)) as kept:
-        return _encode_file(source, target, footage, [*layers, *choices], options, progress, kept)
+        return _encode_file(source, target, ways, options, progress, kept)
 
 
-def _base_layers(source: str, choice: Choice, options: EncodeOptions) -> tuple[Sequence["Plan"], str]:
-    """Base layers that are smaller than what was chosen, unless that was asked for; what all would take, in words."""
-    if choice.model is not None or options.quantizer is not None or options.coder is not None:
-        return (), ""
-    from pacodec.base_layer.choice import decide
-    from pacodec.gop.trial import grid_trials
+class _Ways:
+    """How a file may be encoded, the preferred way first: base layers that are smaller than code grids, then these.
 
-    decision = decide(source, options, grid_trials(choice, options))
-    return decision.plans, decision.line
+    What is not tried is not worked out: choosing code grids for large pictures takes longer than coding them otherwise.
+    """
+
+    def __init__(self, source: str, options: EncodeOptions) -> None:
+        self.source, self.options = source, options
+
+    def __iter__(self) -> Iterator["Plan | Choice"]:
+        line = ""
+        if self.options.model is None and self.options.quantizer is None and self.options.coder is None:
+            from pacodec.base_layer.choice import decide
+
+            decision = decide(self.source, self.options, self._grid_trial)
+            yield from decision.plans
+            line = decision.line
+        for choice in self.choices:
+            yield replace(choice, reason=f"{choice.reason}; {line}") if line else choice
+
+    @cached_property
+    def footage(self) -> Survey:
+        """All of it, looked at."""
+        return survey(self.source, self.options.gop_seconds, whole=self.options.effort > 1)
+
+    @cached_property
+    def choices(self) -> list[Choice]:
+        """The transforms to code grids, see `choose`."""
+        return choose(self.footage, self.options)
+
+    def _grid_trial(self, footage: "Footage") -> "GridTrial | None":
+        from pacodec.gop.trial import grid_trial
+
+        return grid_trial(footage, lambda: self.choices[0], self.options)
 
 
 def _encode_file(
     source: str,
     target: str,
-    footage: Survey,
-    choices: "Sequence[Choice | Plan]",
+    ways: _Ways,
     options: EncodeOptions,
     progress: Progress,
     kept: Unfinished | None = None,
 ) -> EncodeReport:
     """By the first of the ways that keeps what it promised."""
-    for number in range(kept.choice if kept else 0, len(choices)):
+    failure: QualityError | BaseLayerError | UsageError
+    failure = UsageError(f"{target}{PART_SUFFIX}: was begun where other models are installed; remove it")
+    for number, way in enumerate(ways):
         if kept is not None:
+            if number < kept.choice:
+                continue
             kept.begin(number)
+        footage = ways.footage if isinstance(way, Choice) else None
         try:
             with VideoReader(source) as reader:
-                choice = choices[number]
-                return _write(reader, iter(reader), target, choice, options, progress, footage, kept, source)
-        except (QualityError, BaseLayerError):  # the sample promised more than the whole clip kept
-            if target == STANDARD_STREAM or number == len(choices) - 1:
+                return _write(reader, iter(reader), target, way, options, progress, footage, kept, source)
+        except (QualityError, BaseLayerError) as error:  # the sample promised more than the whole clip kept
+            if target == STANDARD_STREAM:
                 raise  # what is written to a stream cannot be taken back
-    raise UsageError(f"{target}{PART_SUFFIX}: was begun where other models are installed; remove it")
+            failure = error
+    raise failure
 
 
 def _identity(source: str, options: EncodeOptions) -> str:

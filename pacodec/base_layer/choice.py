@@ -23,7 +23,7 @@ from pacodec.video.source import open_video
 EXACT_QUALITY = 4
 """The lowest quality that keeps exact what code grids hold exactly, and the default where a source is exact."""
 STRETCHES = 2
-STRETCH_FRAMES, STRETCH_PIXELS = 16, 34_000_000
+STRETCH_FRAMES, STRETCH_PIXELS = 16, 17_000_000
 """Pictures of a stretch, and their pixels, at most."""
 WHOLE_PIXELS = 4_000_000
 """Pixels of footage that is coded as a whole in place of stretches."""

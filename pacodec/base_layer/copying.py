@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from pacodec.base_layer.decoding import packets_of
 from pacodec.base_layer.obus import sequence_header
-from pacodec.base_layer.stream import AV1, H264, HIDDEN, SOURCE, CodedStream, StoredPacket, streams_of
+from pacodec.base_layer.stream import AV1, HIDDEN, SOURCE, CodedStream, StoredPacket, streams_of
 from pacodec.container import Gop, Reader
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
 from pacodec.media import AudioPacket, VideoFormat
@@ -117,7 +117,9 @@ class PacketWriter:
         except (FFmpegError, OSError, ValueError) as error:
             self._sink.abandon()
             if isinstance(error, FFmpegError) or not isinstance(error, OSError):
-                raise CorruptFileError(f"a packet at {packet.dts} does not go into {self._output.format.name}") from error
+                raise CorruptFileError(
+                    f"a packet at {packet.dts} does not go into {self._output.format.name}"
+                ) from error
             raise FileAccessError(f"{self._sink.name}: cannot write: {error.strerror or error}") from error
 
 
@@ -160,9 +162,7 @@ def _timed(stream: CodedStream, video: VideoFormat) -> CodedStream:
     return replace(stream, time_base=video.time_base)
 
 
-def _placed(
-    gop: Gop, packets: list[StoredPacket], stream: CodedStream, time_base: Fraction
-) -> Iterator[StoredPacket]:
+def _placed(gop: Gop, packets: list[StoredPacket], stream: CodedStream, time_base: Fraction) -> Iterator[StoredPacket]:
     """Packets at the times of the GOP's pictures: moved where the source did not begin at them, or given them."""
     begin = round(int(gop.pts[0]) * time_base / stream.time_base)
     if gop.coder.name == SOURCE:

@@ -1,5 +1,6 @@
 """Packets of our own: AV1 by SVT-AV1, or H.264 where chroma is not halved, as GOPs of known PSNR."""
 
+import ctypes
 import math
 import os
 from collections import deque
@@ -60,11 +61,14 @@ _X264 = Encoder(H264, "libx264", _FULL_CHROMA, start=25, worst=51, step=0.5, slo
 ENCODERS = (_SVT_AV1, _X264)
 
 FAST_EFFORT, USUAL_EFFORT = 1, 2
-_FAST_PRESET = 8
+_FAST_PRESET, _FASTER_PRESET = 8, 10
 _PRESETS = {FAST_EFFORT: 7, USUAL_EFFORT: 4}
 _SLOW_PRESET = 2
-_SMALL, _SMALL_SCREEN = 500_000, 1_200_000
-"""Pixels of a picture up to which a slower preset than usual is affordable, in general and for screens."""
+_SMALL, _SMALL_SCREEN, _LARGE, _HUGE = 500_000, 1_200_000, 1_500_000, 6_000_000
+"""Pixels of a picture up to which a slower preset than usual is affordable, in general and for screens; above which a
+faster one is needed; and above which fewer pictures may be held at a time."""
+_FEW_LEVELS = 2
+"""Of SVT-AV1's hierarchy of pictures: it holds some dozens of them otherwise, 1 GB and more."""
 _SCREEN_GAIN = 0.88
 """SVT-AV1's tools for screen content are used where they leave at most so much of the bytes: they take their time."""
 
@@ -77,12 +81,16 @@ class Settings:
     quantizer: float
     preset: int = _FAST_PRESET
     screen: bool = False
+    levels: int | None = None
+    """Of SVT-AV1's hierarchy of pictures."""
 
     @property
     def options(self) -> dict[str, str]:
         """What FFmpeg is told."""
         if self.encoder.codec == AV1:
             parameters = f"crf={self.quantizer:.2f}:scm={int(self.screen)}"
+            if self.levels is not None:
+                parameters += f":hierarchical-levels={self.levels}"
             return {"preset": str(self.preset), "svtav1-params": parameters}
         preset = "veryslow" if self.preset <= _PRESETS[USUAL_EFFORT] else "medium"
         return {"preset": preset, "crf": f"{self.quantizer:.1f}", "tune": "psnr", "bf": "8", "sc_threshold": "0"}
@@ -92,6 +100,8 @@ class Settings:
         preset = _PRESETS.get(effort, _SLOW_PRESET)
         if effort == USUAL_EFFORT and pixels <= (_SMALL_SCREEN if self.screen else _SMALL):
             preset -= 1
+        if pixels > _LARGE:
+            preset += 1
         return replace(self, preset=preset)
 
 
@@ -161,9 +171,10 @@ class PictureCoder:
             self.distortion += self._last
 
     def finish(self) -> None:
-        """Code what is left."""
+        """Code what is left; what was coded stays, the encoder does not."""
         self._take(self._encoder.encode(None))
         self._compare(self._decoder.decode(None))
+        del self._encoder, self._decoder
 
     def _take(self, packets: "Iterable[Packet[Any]]") -> None:
         for packet in packets:
@@ -202,6 +213,13 @@ def _open_encoder(
     except (ValueError, FFmpegError) as error:
         raise BaseLayerError(f"{settings.encoder.name} does not take pictures of {width}x{height}") from error
     return context
+
+
+def release_memory() -> None:
+    """Hand back to the system what encoders gave up: glibc keeps it, some 100 MB a time where pictures are large."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 Stretch = Sequence[tuple[av.VideoFrame | None, Image]]
@@ -257,23 +275,29 @@ def estimate(
     """The settings that reach `target` dB on the stretches, and what they take; BaseLayerError as `PictureCoder`."""
     height, width = stretches[0][0][1].shape[:2]
 
+    def code(stretch: Stretch, settings: Settings) -> tuple[Distortion, int, int]:
+        coder = PictureCoder(pictures, settings, width, height, frame_rate)
+        for frame, rgb in stretch:
+            coder.push(frame, rgb)
+        coder.finish()
+        return coder.distortion, len(coder.packets[0].data), coder.bytes
+
     def trial(settings: Settings) -> Trial:
         lost = Distortion()
         keys = others = 0
         for stretch in stretches:
-            coder = PictureCoder(pictures, settings, width, height, frame_rate)
-            for frame, rgb in stretch:
-                coder.push(frame, rgb)
-            coder.finish()
-            lost += coder.distortion
-            keys += len(coder.packets[0].data)
-            others += coder.bytes - len(coder.packets[0].data)
+            distortion, key, whole = code(stretch, settings)
+            release_memory()
+            lost += distortion
+            keys += key
+            others += whole - key
         frames = sum(len(stretch) - 1 for stretch in stretches)
         return Trial(settings, lost.psnr, keys / len(stretches), others / max(1, frames))
 
-    encoder = pictures.encoder
+    encoder, pixels = pictures.encoder, height * width
     search = QuantizerSearch(encoder, target)
-    best = trial(Settings(encoder, encoder.start))
+    preset = _FAST_PRESET if pixels <= _SMALL_SCREEN else _FASTER_PRESET
+    best = trial(Settings(encoder, encoder.start, preset, levels=_FEW_LEVELS if pixels > _HUGE else None))
     if encoder.codec == AV1:
         best = min(best, trial(replace(best.settings, screen=True)), key=lambda way: _cost(way, len(stretches[0])))
     search.tried.append((best.settings.quantizer, best.psnr))
@@ -284,7 +308,7 @@ def estimate(
         best = trial(replace(best.settings, quantizer=wanted))
         search.tried.append((wanted, best.psnr))
     # A slower preset keeps the slope and moves the level.
-    settings = replace(best.settings, quantizer=search.next()).slower(effort, height * width)
+    settings = replace(best.settings, quantizer=search.next()).slower(effort, pixels)
     slow, slope = trial(settings), search.slope
     wanted = encoder.quantizer(settings.quantizer + (slow.psnr - target) / slope)
     moved = (settings.quantizer - wanted) * slope

@@ -14,7 +14,7 @@ import numpy as np
 from pacodec import limits
 from pacodec.base_layer.colour import Colour
 from pacodec.base_layer.decoding import payload_of, picture_spec
-from pacodec.base_layer.encoders import CodedPictures, PictureCoder, QuantizerSearch, Settings
+from pacodec.base_layer.encoders import CodedPictures, PictureCoder, QuantizerSearch, Settings, release_memory
 from pacodec.base_layer.source_packets import PacketGroup, SourcePackets, independent_groups, picture_crc
 from pacodec.base_layer.stream import HIDDEN, SOURCE
 from pacodec.container import Component, Gop, Header, Writer
@@ -171,6 +171,7 @@ class BaseLayerPipeline:
 
     def _close(self, gop: "_CodedGop", end: int) -> None:
         coder = gop.finish()
+        release_memory()
         self.distortion += coder.distortion
         self.repeats += sum(gop.shown.repeats)
         assert self.plan.settings is not None

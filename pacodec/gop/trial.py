@@ -1,45 +1,63 @@
 """What code grids take, estimated on short stretches of the footage."""
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 
-from pacodec.base_layer.choice import Footage, GridTrial, GridTrials
+from pacodec.base_layer.choice import Footage, GridTrial
 from pacodec.base_layer.encoders import Stretch
 from pacodec.gop.choose import Choice
 from pacodec.gop.coding import CodedGop, GopEncoding, LatentBatch, encode_gop
 from pacodec.gop.priors import model_prior
 from pacodec.gop.rate_distortion import candidates
+from pacodec.media import Image
 from pacodec.metrics import Distortion
+from pacodec.models.matching import matching_model
 from pacodec.options import EncodeOptions
 
 _PIXELS = 6_000_000
 """Pixels that are coded, at most: some seconds."""
+_HOPELESS_PIXELS, _HOPELESS_COLOURS = 250_000, 8192
+"""Pictures so large with so many colours, of a source that was lossily coded, are not tried."""
 
 
-def grid_trials(choice: Choice, options: EncodeOptions) -> GridTrials:
-    """Tries the way over code grids that was chosen."""
+def grid_trial(footage: Footage, chosen: Callable[[], Choice], options: EncodeOptions) -> GridTrial | None:
+    """Tries what would be chosen; None where that is hopeless.
 
-    def trial(footage: Footage) -> GridTrial | None:
-        transform = copy.deepcopy(choice.transform)  # what it learns here must not count
-        prior = model_prior(choice.model, transform.spec)
-        encoding = GopEncoding(transform, prior, candidates(choice.exchange, 1), fallback=False)
-        keys = others = frames = 0
-        lost = Distortion()
-        height, width = footage.stretches[0][0][1].shape[:2]
-        most = max(1, _PIXELS // (height * width * len(footage.stretches)))
-        for stretch in footage.stretches:
-            part = stretch[:most]
-            first, whole = (_coded(encoding, pictures) for pictures in (part[:1], part))
-            keys += len(first.payload)
-            others += len(whole.payload) - len(first.payload)
-            frames += len(part) - 1
-            lost += whole.distortion
-        count = len(footage.stretches)
-        size = keys / count + max(0, footage.frames - 1) * others / max(1, frames)
-        return GridTrial(size, lost.psnr, not lost.total)
+    Where a model knows the footage, nothing else is to be tried: then the trial is of no bytes.
+    """
+    pictures = [rgb for stretch in footage.stretches for _, rgb in stretch]
+    known = matching_model(pictures[:: max(1, len(pictures) // 8)]) is not None
+    if not known and footage.lossy and _is_rich(pictures[0]):
+        return None
+    choice = chosen()
+    if choice.model is not None:
+        return GridTrial(0, np.inf, exact=options.lossless)
+    transform = copy.deepcopy(choice.transform)  # what it learns here must not count
+    prior = model_prior(choice.model, transform.spec)
+    encoding = GopEncoding(transform, prior, candidates(choice.exchange, 1), fallback=False)
+    keys = others = frames = 0
+    lost = Distortion()
+    height, width = pictures[0].shape[:2]
+    most = max(1, _PIXELS // (height * width * len(footage.stretches)))
+    for stretch in footage.stretches:
+        part = stretch[:most]
+        first, whole = (_coded(encoding, pictures) for pictures in (part[:1], part))
+        keys += len(first.payload)
+        others += len(whole.payload) - len(first.payload)
+        frames += len(part) - 1
+        lost += whole.distortion
+    size = keys / len(footage.stretches) + max(0, footage.frames - 1) * others / max(1, frames)
+    return GridTrial(size, lost.psnr, exact=not lost.total)
 
-    return trial
+
+def _is_rich(picture: Image) -> bool:
+    height, width = picture.shape[:2]
+    if height * width < _HOPELESS_PIXELS:
+        return False
+    values = picture.reshape(-1, 3).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    return len(np.unique(values)) > _HOPELESS_COLOURS
 
 
 def _coded(encoding: GopEncoding, stretch: Stretch) -> CodedGop:
