@@ -20,6 +20,7 @@ from pacodec.gop.pictures import Damage, GopPictures
 from pacodec.gop.resolve import decoders_of, model_of
 from pacodec.media import AudioPacket
 from pacodec.naming import STANDARD_STREAM, naming
+from pacodec.transforms.base import PICTURE
 from pacodec.transforms.grid_transform import transform_for
 from pacodec.video.writer import VideoWriter
 
@@ -53,6 +54,7 @@ def decode(
     end: float | None = None,
     crf: int = 18,
     lossless: bool = False,
+    copy: bool | None = None,
     audio: bool = True,
     keep_going: bool = False,
     device: str = "auto",
@@ -64,6 +66,7 @@ def decode(
 
     `target` (MP4 on standard output) appears when it is complete, or not at all. `start` and `end`, in seconds, cut out
     the frames shown then; the cut starts at time zero. `crf` is x264's quality; `lossless` keeps every RGB value. A
+    With `copy`, packets of a standard codec are written as they are, None does so where that is possible; a
     damaged file is an error unless `keep_going`: then what survives is written, at its own times, and the report says
     what does not.
 
@@ -78,6 +81,9 @@ def decode(
         if not keep_going:
             _refuse_damage(reader)
         header = reader.header
+        whole = start == 0 and end is None and target != STANDARD_STREAM and not (lossless or reader.damage)
+        if copy is not False and (report := _copied(reader if whole else None, target, audio, demanded=bool(copy))):
+            return report
         found = model_of(header, reader.model_bytes(), model)
         transform, decoders = transform_for(header, found, device), decoders_of(reader, found)
         began = monotonic()
@@ -99,6 +105,27 @@ def decode(
         lost = cutter.losses()
         damage = list(dict.fromkeys((*reader.damage, *cutter.damage, *map(str, lost))))
     return DecodeReport(frames, video.width, video.height, size, monotonic() - began, damage, lost)
+
+
+def _copied(reader: Reader | StreamReader | None, target: str, audio: bool, *, demanded: bool) -> DecodeReport | None:
+    """What copying the packets of a file gave; None where that is not possible, an error where it is `demanded`."""
+    why: str | None = "only a whole, undamaged file is copied, as it is and not to a pipe"
+    if isinstance(reader, Reader) and reader.header.transform.name == PICTURE:
+        from pacodec.base_layer.copying import copy_packets, obstacle
+
+        began = monotonic()
+        why = obstacle(reader, target)
+        if why is None:
+            video = reader.header.video
+            with replacing(target) as part:
+                frames = copy_packets(reader, part, target, audio=audio)
+                size = part.stat().st_size
+            return DecodeReport(frames, video.width, video.height, size, monotonic() - began)
+    elif reader is not None:
+        why = "it holds no packets of a standard codec"
+    if demanded:
+        raise UsageError(f"packets cannot be copied: {why}")
+    return None
 
 
 def _refuse_damage(reader: Reader | StreamReader) -> None:

@@ -67,8 +67,8 @@ _SLOW_PRESET = 2
 _SMALL, _SMALL_SCREEN, _LARGE, _HUGE = 500_000, 1_200_000, 1_500_000, 6_000_000
 """Pixels of a picture up to which a slower preset than usual is affordable, in general and for screens; above which a
 faster one is needed; and above which fewer pictures may be held at a time."""
-_FEW_LEVELS = 2
-"""Of SVT-AV1's hierarchy of pictures: it holds some dozens of them otherwise, 1 GB and more."""
+_SPARING = "hierarchical-levels=2:lp=1"
+"""Has SVT-AV1 hold few pictures and work on one at a time; it takes 1 GB and more for huge ones otherwise."""
 _SCREEN_GAIN = 0.88
 """SVT-AV1's tools for screen content are used where they leave at most so much of the bytes: they take their time."""
 
@@ -81,16 +81,16 @@ class Settings:
     quantizer: float
     preset: int = _FAST_PRESET
     screen: bool = False
-    levels: int | None = None
-    """Of SVT-AV1's hierarchy of pictures."""
+    sparing: bool = False
+    """Whether SVT-AV1 is to take little memory."""
 
     @property
     def options(self) -> dict[str, str]:
         """What FFmpeg is told."""
         if self.encoder.codec == AV1:
             parameters = f"crf={self.quantizer:.2f}:scm={int(self.screen)}"
-            if self.levels is not None:
-                parameters += f":hierarchical-levels={self.levels}"
+            if self.sparing:
+                parameters += f":{_SPARING}"
             return {"preset": str(self.preset), "svtav1-params": parameters}
         preset = "veryslow" if self.preset <= _PRESETS[USUAL_EFFORT] else "medium"
         return {"preset": preset, "crf": f"{self.quantizer:.1f}", "tune": "psnr", "bf": "8", "sc_threshold": "0"}
@@ -101,7 +101,7 @@ class Settings:
         if effort == USUAL_EFFORT and pixels <= (_SMALL_SCREEN if self.screen else _SMALL):
             preset -= 1
         if pixels > _LARGE:
-            preset += 1
+            preset += 1 + self.sparing
         return replace(self, preset=preset)
 
 
@@ -297,7 +297,7 @@ def estimate(
     encoder, pixels = pictures.encoder, height * width
     search = QuantizerSearch(encoder, target)
     preset = _FAST_PRESET if pixels <= _SMALL_SCREEN else _FASTER_PRESET
-    best = trial(Settings(encoder, encoder.start, preset, levels=_FEW_LEVELS if pixels > _HUGE else None))
+    best = trial(Settings(encoder, encoder.start, preset, sparing=pixels > _HUGE))
     if encoder.codec == AV1:
         best = min(best, trial(replace(best.settings, screen=True)), key=lambda way: _cost(way, len(stretches[0])))
     search.tried.append((best.settings.quantizer, best.psnr))

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 @click.option("--end", type=float, metavar="SECONDS", help="Stop before this time.")
 @click.option("--crf", type=click.IntRange(0, 51), default=18, show_default=True, help="x264's quality of the output.")
 @click.option("--lossless", is_flag=True, help="Write H.264 that keeps every RGB value.")
+@click.option(
+    "--copy/--no-copy", default=None, help="Write packets of a standard codec as they are  [where that is possible]."
+)
 @click.option("--no-audio", is_flag=True, help="Leave the audio tracks out.")
 @click.option("--keep-going", is_flag=True, help="Write what survives of a damaged file, and end with 3.")
 @options.device
@@ -36,6 +39,7 @@ def command(
     end: float | None,
     crf: int,
     lossless: bool,
+    copy: bool | None,
     no_audio: bool,
     keep_going: bool,
     device: str,
@@ -55,6 +59,7 @@ def command(
         end=end,
         crf=crf,
         lossless=lossless,
+        copy=copy,
         audio=not no_audio,
         keep_going=keep_going,
         device=device,

@@ -18,8 +18,8 @@ from pacodec.options import EncodeOptions
 
 _PIXELS = 6_000_000
 """Pixels that are coded, at most: some seconds."""
-_HOPELESS_PIXELS, _HOPELESS_COLOURS = 250_000, 8192
-"""Pictures so large with so many colours, of a source that was lossily coded, are not tried."""
+_HOPELESS_COLOURS = 4096
+"""A picture of more colours, of a source that was lossily coded, is not tried."""
 
 
 def grid_trial(footage: Footage, chosen: Callable[[], Choice], options: EncodeOptions) -> GridTrial | None:
@@ -53,9 +53,7 @@ def grid_trial(footage: Footage, chosen: Callable[[], Choice], options: EncodeOp
 
 
 def _is_rich(picture: Image) -> bool:
-    height, width = picture.shape[:2]
-    if height * width < _HOPELESS_PIXELS:
-        return False
+    """Whether a picture has more colours than a palette shows well."""
     values = picture.reshape(-1, 3).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     return len(np.unique(values)) > _HOPELESS_COLOURS
 
