@@ -8,7 +8,6 @@ import click
 from pacodec.cli import options
 from pacodec.cli.run import compared, print_json, size
 
-
 if TYPE_CHECKING:
     from pacodec.metadata import Metadata
 
