@@ -19,7 +19,7 @@ from pacodec.base_layer.stream import AV1, H264, CodedStream, StoredPacket
 from pacodec.errors import BaseLayerError
 from pacodec.media import ColorTags, Image
 from pacodec.metrics import Distortion
-from pacodec.video.color import YuvConverter
+from pacodec.video.color import YuvConverter, color_tags
 
 LADDER = {1: 32.0, 2: 35.0, 3: 38.0, 4: 42.0, 5: 46.0}
 """dB of PSNR in RGB, pooled over all frames, that the qualities 1 to 5 aim at, whatever codes the pictures."""
@@ -117,6 +117,8 @@ class CodedPictures:
         self.encoder = fitting[0] if fitting else _SVT_AV1
         self.colour = colour if colour and fitting else Colour("yuv420p", _BT709.matrix, full_range=False)
         """How they become RGB."""
+        self.tags = color_tags(first) if first is not None and fitting else _BT709
+        """What players are told of the colours."""
         self._convert = YuvConverter(self.colour.pixel_format, _BT709)
 
     def stream(self) -> CodedStream:
@@ -143,7 +145,7 @@ class PictureCoder:
         self.crc = 0
         """CRC-32 of all decoded pictures so far."""
         self._pictures, self._count, self._last = pictures, 0, Distortion()
-        self._encoder = _open_encoder(pictures.colour, settings, width, height, frame_rate)
+        self._encoder = _open_encoder(pictures, settings, width, height, frame_rate)
         self._decoder = pictures.stream().decoder()
         self._waiting: deque[tuple[av.VideoFrame | None, Image | None, int]] = deque()
 
@@ -196,17 +198,17 @@ class PictureCoder:
 
 
 def _open_encoder(
-    colour: Colour, settings: Settings, width: int, height: int, frame_rate: Fraction | None
+    pictures: CodedPictures, settings: Settings, width: int, height: int, frame_rate: Fraction | None
 ) -> av.VideoCodecContext:
     os.environ.setdefault("SVT_LOG", "0")  # or it writes its settings to standard error
     rate = frame_rate if frame_rate and 1 <= frame_rate <= _MAX_RATE else _USUAL_RATE
     try:
         context = av.CodecContext.create(settings.encoder.name, "w")
         assert isinstance(context, av.VideoCodecContext)
-        context.width, context.height, context.pix_fmt = width, height, colour.pixel_format
+        context.width, context.height, context.pix_fmt = width, height, pictures.colour.pixel_format
         context.time_base, context.framerate = 1 / rate, rate
-        context.color_range = 2 if colour.full_range else 1
-        context.colorspace = colour.matrix
+        context.color_range, context.colorspace = pictures.tags.range, pictures.tags.matrix
+        context.color_primaries, context.color_trc = pictures.tags.primaries, pictures.tags.transfer
         context.gop_size = _GOP_SIZE
         context.options = settings.options
         context.open()

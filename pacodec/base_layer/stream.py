@@ -222,7 +222,7 @@ def unpack(payload: bytes) -> list[StoredPacket]:
 
 def _headers(raw: bytes, count: int) -> dict[int, bytes]:
     try:
-        entries = msgpack.unpackb(raw, max_buffer_size=MAX_HEADERS)
+        entries = msgpack.unpackb(raw)
     except (ValueError, msgpack.UnpackException) as error:
         raise CorruptFileError("a GOP's packets: their headers are damaged") from error
     found = {}
