@@ -17,6 +17,12 @@ def mean_squared_errors(original: Pictures, decoded: Pictures) -> NDArray[np.flo
     return np.asarray(np.square(errors, dtype=np.int32).mean((1, 2, 3), dtype=np.float64), np.float64)
 
 
+def row_errors(original: Pictures, decoded: Pictures) -> NDArray[np.float64]:
+    """Sum of squared errors of each row of uint8 [H, W, 3] over all its RGB values, [H]."""
+    errors = original.astype(np.int16) - decoded
+    return np.asarray(np.square(errors, dtype=np.int32).sum((1, 2), dtype=np.float64), np.float64)
+
+
 def decibels(error: float) -> float:
     """PSNR in dB of a mean squared error, peak 255; at most `LOSSLESS_PSNR`."""
     return min(LOSSLESS_PSNR, float(10 * np.log10(255**2 / error))) if error else LOSSLESS_PSNR
