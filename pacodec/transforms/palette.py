@@ -128,6 +128,13 @@ def learn_palette(pictures: Sequence[Pictures], colours: int = MAX_COLOURS) -> N
     one with the largest share of the error left (Arthur, Vassilvitskii 2007, section 2, made deterministic).
     """
     packed, counts = np.unique(np.concatenate([pack_colours(p).ravel() for p in pictures]), return_counts=True)
+    return palette_of_counts(packed, counts, colours)
+
+
+def palette_of_counts(
+    packed: NDArray[np.int32], counts: NDArray[np.int64], colours: int = MAX_COLOURS
+) -> NDArray[np.uint8]:
+    """As `learn_palette`, of distinct colours as `pack_colours` gives them, and of how often each occurs."""
     if len(packed) <= colours:
         return unpack_colours(packed)
     if len(packed) > MAX_SAMPLE_COLOURS:
