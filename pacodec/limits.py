@@ -32,6 +32,8 @@ MAX_SCREENS_BYTES = 64 * MIB
 """The screens that a predictive model knows, as codes."""
 MAX_PAST_BYTES = 1 * GIB
 """What a predictive model looks at, as embedded codes: six planes of 8 bytes a pixel at 3840x2160 are 380 MiB."""
+MAX_IMAGE_BYTES = 1 * GIB
+"""An animated image file that is decoded from memory."""
 MAX_AUDIO_STREAMS = 32
 """Audio tracks carried beside the video."""
 
