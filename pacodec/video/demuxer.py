@@ -124,7 +124,8 @@ def decoder_of(video: VideoStream) -> av.VideoCodecContext:
     """What decodes the packets of a stream: FFmpeg's choice, but where that would pass over the opacities."""
     context = video.codec_context
     name = _ALPHA_DECODERS.get(context.codec.canonical_name)
-    if video.metadata.get("alpha_mode") != "1" or name is None or name not in av.codecs_available:
+    tags = {key.lower(): value for key, value in video.metadata.items()}
+    if tags.get("alpha_mode") != "1" or name is None or name not in av.codecs_available:
         return context
     decoder = av.CodecContext.create(name, "r")
     assert isinstance(decoder, av.VideoCodecContext)
