@@ -462,7 +462,8 @@ def test_a_closed_pipe_is_one_clear_error():
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("frames", [1, 300])
 def test_a_full_disk_is_one_clear_error(frames):
-    with pytest.raises(FileAccessError, match=r"/dev/full: .*No space"), VideoWriter("/dev/full", NOISE) as writer:
+    full = pytest.raises(FileAccessError, match=r"/dev/full: .*No space")
+    with full, VideoWriter("/dev/full", NOISE, container="mp4") as writer:
         write_noise(writer, frames)
 
 

@@ -30,6 +30,11 @@ def is_pattern(name: str) -> bool:
     return bool(_NUMBER.search(name) or _GLOB.search(name)) and not os.path.lexists(name)
 
 
+def is_numbered(name: str) -> bool:
+    """Whether the last part of a name has a place for a number (frame_%04d.png)."""
+    return bool(_NUMBER.search(Path(name).name))
+
+
 class SequenceFootage:
     """Pictures in the order of their numbers (see `Footage`); of files with several frames the first is taken.
 
