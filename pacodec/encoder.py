@@ -13,7 +13,7 @@ from pacodec.ahead import cores
 from pacodec.choose import SAMPLE_FRAMES, Choice, Wishes, choose
 from pacodec.container import Reader
 from pacodec.errors import CorruptFileError, QualityError, UsageError
-from pacodec.files import check_target, fingerprint, replacing, writing
+from pacodec.files import check_pac_target, check_target, fingerprint, replacing, writing
 from pacodec.media import AudioPacket, Frame, Image
 from pacodec.metadata import WRITER
 from pacodec.naming import STANDARD_STREAM
@@ -75,6 +75,7 @@ def encode(
         raise UsageError(f"effort is {effort}, allowed are {EFFORTS[0]} to {EFFORTS[-1]}")
     wishes = Wishes(model, quality, lossless, quantizer, min_psnr, device)
     check_target(target, overwrite=overwrite, sources=(source,))
+    check_pac_target(target)
     coding = Coding(predictor, gop_seconds, audio, embed_model, verify, jobs or cores(), progress, min_psnr, effort)
     if source == STANDARD_STREAM:
         with VideoReader(sys.stdin.buffer) as reader:

@@ -68,13 +68,13 @@ def measure(originals: Iterable[Image], decoded: Iterable[Image], *, stride: int
         difference = original.astype(np.int32) - picture
         errors.append(float(np.square(difference).mean()))
         if number % stride == 0:
-            similarities.append(_similarities(original, picture) if errors[-1] else (1.0, 1.0))
+            similarities.append(similarity(original, picture) if errors[-1] else (1.0, 1.0))
     ssim, ms_ssim = zip(*similarities, strict=True)
     return Quality(errors, list(ssim), list(ms_ssim))
 
 
-def _similarities(original: Image, picture: Image) -> tuple[float, float]:
-    """SSIM and MS-SSIM of one frame."""
+def similarity(original: Image, picture: Image) -> tuple[float, float]:
+    """SSIM and MS-SSIM of one frame, uint8 [H, W, 3]."""
     # A side smaller than the window is mirrored up to it.
     grow = [(0, max(0, WINDOW - side)) for side in original.shape[:2]]
     a, b = (np.pad(x, (*grow, (0, 0)), "symmetric").astype(np.float32) for x in (original, picture))
