@@ -82,6 +82,7 @@ class CodingLoss(NoLoss):
                 decoder = av.CodecContext.create("h264", "r")
                 assert isinstance(decoder, av.VideoCodecContext)
                 decoder.extradata = self._encoder.extradata
+                decoder.thread_count = 1  # each holds pictures of its own
                 self._decoder = decoder
             try:
                 frames = self._decoder.decode(packet)
