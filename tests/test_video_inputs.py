@@ -87,6 +87,7 @@ def test_subtitles_chapters_and_further_tracks_are_said(tmp_path):
     with av.open(next(names)) as video, av.open(next(names)) as text, av.open(next(names), "w") as output:
         tracks = [output.add_stream_from_template(s) for s in (video.streams.video[0],) * 2]
         subtitles = output.add_stream_from_template(text.streams.subtitles[0])
+        output.metadata["title"] = "A day"
         output.set_chapters([{"start": 0, "end": 200, "time_base": Fraction(1, 1000), "id": 1, "metadata": {}}])
         packets = [p for p in text.demux() if p.size]
         for packet in packets:
@@ -101,6 +102,7 @@ def test_subtitles_chapters_and_further_tracks_are_said(tmp_path):
         "1 further video track is not carried over",
         "1 subtitle track is not carried over",
         "1 chapter is not carried over",
+        "tags are not carried over: title",
     ]
 
 

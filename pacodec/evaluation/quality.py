@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec.media import Image
-from pacodec.metrics import LOSSLESS_PSNR
+from pacodec.metrics import LOSSLESS_PSNR, Distortion
 
 SIMILARITY_FRAMES = 120
 """SSIM and MS-SSIM are taken on at most so many frames of a clip, evenly spread."""
@@ -48,9 +48,11 @@ class Quality:
         return float(self.frame_psnr.mean())
 
     @property
-    def psnr_of_mean_error(self) -> float | None:
-        """PSNR in dB of the squared error's mean over all frames, which bad frames weigh on more; None where exact."""
-        return None if self.exact else float(10 * np.log10(255**2 / np.mean(self.squared_error)))
+    def distortion(self) -> Distortion:
+        """The error pooled over all frames, which bad frames weigh on more, and that of the worst one."""
+        worst = max(self.squared_error)
+        number = self.squared_error.index(worst) if worst else None
+        return Distortion(len(self.squared_error), sum(self.squared_error), worst, number)
 
 
 def measure(originals: Iterable[Image], decoded: Iterable[Image], *, stride: int = 1) -> Quality:

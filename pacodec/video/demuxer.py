@@ -22,6 +22,8 @@ from pacodec.video.source import Source, open_video, read_failure, source_name, 
 _DEFAULT_RATE = Fraction(25)
 # FFmpeg's own decoders of these pass over the second stream that holds the opacities; those of libvpx do not.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+_TITLES = ("title", "artist", "album", "comment", "description", "copyright", "location")
+"""Tags that people write; those that programs write are not worth a line."""
 # After a seek the decoder stands on a keyframe; going on to the wanted time is worth this many frames, not a long GOP.
 _MAX_STEPS = 48
 _NAMES = {"subtitle": "subtitle track", "data": "data track", "attachment": "attachment"}
@@ -146,8 +148,10 @@ def left_behind(container: InputContainer, video: VideoStream) -> list[str]:
         else:
             found[_NAMES.get(stream.type, "track of an unknown kind")] += 1
     found["chapter"] = len(container.chapters())
-    return [
+    lines = [
         f"{count} {name}{'' if count == 1 else 's'} {'is' if count == 1 else 'are'} not carried over"
         for name, count in found.items()
         if count
     ]
+    titles = [tag for tag in _TITLES if container.metadata.get(tag)]
+    return lines + [f"tags are not carried over: {', '.join(titles)}"] * bool(titles)
