@@ -14,7 +14,7 @@ _ACCURATE = (
 # Subsampled chroma has no exact result: between its samples it is a guess. This one is what PyAV shows by default (and
 # FFmpeg and OpenCV, but for vertical filters of 10-bit 4:2:0), so that pictures compare equal to theirs.
 _USUAL = Interpolation.BILINEAR
-_BT709 = 1
+_BT709, _SRGB = 1, 13
 _LIMITED, _FULL = 1, 2
 # The matrices swscale has: RGB, BT.709, FCC, BT.601 (625 and 525 lines), SMPTE 240M, BT.2020 non-constant luminance.
 _MATRICES = frozenset({RGB_MATRIX, _BT709, UNSPECIFIED, 4, 5, 6, 7, 9})
@@ -69,8 +69,13 @@ def coded_tags(source: ColorTags) -> ColorTags:
 
 
 def rgb_tags(source: ColorTags) -> ColorTags:
-    """The tags to encode an RGB file with."""
-    return ColorTags(_FULL, RGB_MATRIX, source.primaries, source.transfer)
+    """The tags to encode an RGB file with: sRGB where the source does not say, else Chromium takes RGB for YUV."""
+    return ColorTags(
+        range=_FULL,
+        matrix=RGB_MATRIX,
+        primaries=_BT709 if source.primaries == UNSPECIFIED else source.primaries,
+        transfer=_SRGB if source.transfer == UNSPECIFIED else source.transfer,
+    )
 
 
 def _h273(code: int) -> int:
