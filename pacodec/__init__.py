@@ -13,34 +13,34 @@ Names load what they need when first used: `pacodec.info` imports neither torch 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from pacodec.decoder import Decoder as Decoder
     from pacodec.decoder import Decoder as open  # noqa: N813 (it reads as a function)
     from pacodec.encoder import encode as encode
     from pacodec.errors import PacodecError as PacodecError
+    from pacodec.export import DecodeReport as DecodeReport
+    from pacodec.export import decode as decode
+    from pacodec.gop.pipeline import EncodeReport as EncodeReport
     from pacodec.metadata import Metadata as Metadata
     from pacodec.metadata import info as info
-    from pacodec.pipeline import EncodeReport as EncodeReport
-    from pacodec.restore import DecodeReport as DecodeReport
-    from pacodec.restore import decode as decode
-    from pacodec.training import TrainReport as TrainReport
-    from pacodec.training import train as train
+    from pacodec.training.train import TrainReport as TrainReport
+    from pacodec.training.train import train as train
     from pacodec.verification import verify as verify
 
 _HOMES = {
     "Decoder": ("pacodec.decoder", "Decoder"),
-    "DecodeReport": ("pacodec.restore", "DecodeReport"),
-    "EncodeReport": ("pacodec.pipeline", "EncodeReport"),
+    "DecodeReport": ("pacodec.export", "DecodeReport"),
+    "EncodeReport": ("pacodec.gop.pipeline", "EncodeReport"),
     "Metadata": ("pacodec.metadata", "Metadata"),
     "PacodecError": ("pacodec.errors", "PacodecError"),
-    "TrainReport": ("pacodec.training", "TrainReport"),
-    "decode": ("pacodec.restore", "decode"),
+    "TrainReport": ("pacodec.training.train", "TrainReport"),
+    "decode": ("pacodec.export", "decode"),
     "encode": ("pacodec.encoder", "encode"),
     "info": ("pacodec.metadata", "info"),
     "open": ("pacodec.decoder", "Decoder"),
-    "train": ("pacodec.training", "train"),
+    "train": ("pacodec.training.train", "train"),
     "verify": ("pacodec.verification", "verify"),
 }
 

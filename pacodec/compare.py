@@ -35,6 +35,17 @@ class Comparison:
     only_second: int = 0
 
     @property
+    def exact(self) -> bool:
+        """Whether every value of every frame that both have is the same."""
+        return not self.distortion.total
+
+    @property
+    def worst_frame(self) -> int | None:
+        """The number of the frame that is farthest off, the first of several; None where all are exact."""
+        off = [(value, number) for number, value in enumerate(self.psnr) if value is not None]
+        return min(off)[1] if off else None
+
+    @property
     def mean_ssim(self) -> float | None:
         """Over all frames; None where it was not asked for."""
         return sum(self.ssim) / len(self.ssim) if self.ssim else None
@@ -67,11 +78,11 @@ def compare(
             if original.shape != picture.shape:
                 sizes = " and ".join(f"{shape[1]}x{shape[0]}" for shape in (original.shape, picture.shape))
                 raise UsageError(f"{first}, {second}: pictures of different sizes, {sizes}")
-            found = Distortion.of(original[None], picture[None], number)
+            found = Distortion.of(original[None], picture[None])
             distortion += found
-            psnr.append(None if found.exact else decibels(found.total))
+            psnr.append(decibels(found.total) if found.total else None)
             if ssim:
-                similarity.append(1.0 if found.exact else _similarity(original, picture))
+                similarity.append(_similarity(original, picture) if found.total else 1.0)
             starts = starts or (begin, other_begin)
             difference = max(difference, abs((begin - starts[0]) - (other_begin - starts[1])))
             progress(number + 1, total)

@@ -4,11 +4,8 @@ import bisect
 import math
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
@@ -17,153 +14,23 @@ from typing import Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec import limits
-from pacodec.ahead import in_order
-from pacodec.blas import one_thread
-from pacodec.coders import PictureCoder, coder_for
-from pacodec.container import Gop, Header, Reader
-from pacodec.errors import CorruptFileError, LimitError, UsageError
-from pacodec.gops import GopCursor, decode_gop, pull_frames
-from pacodec.grids import Grids
+from pacodec.container import Reader
+from pacodec.errors import UsageError
+from pacodec.gop.coding import GopCursor
+from pacodec.gop.pictures import GopPictures, working_memory
+from pacodec.gop.priors import GopDecoders
+from pacodec.gop.resolve import decoders_of, model_of
 from pacodec.media import Image
 from pacodec.metadata import Metadata
+from pacodec.models.files import ModelFile
 from pacodec.naming import naming
-from pacodec.predictors.base import Predictor
-from pacodec.predictors.crew import Crew
-from pacodec.resolve import model_of, predictor_of
 from pacodec.transforms.base import Pictures
-
-AHEAD_BYTES = 16 << 20
-"""Codes that wait, decoded, for the pictures to be made, a GOP."""
-
-Damage = CorruptFileError | LimitError
-"""What makes a GOP useless and leaves the others alone."""
+from pacodec.transforms.grid_transform import GridTransform, transform_for
 
 
 def exact_seconds(seconds: float) -> Fraction:
     """What was meant: 0.12 is 3/25, while the float is a little less and would fall into the frame before."""
     return Fraction(seconds).limit_denominator(10**6)
-
-
-def working_memory(header: Header, predictor: Predictor, pictures: int = 1) -> int:
-    """Bytes that decoding a GOP takes, about, while so many pictures are made of it; LimitError where too many."""
-    video = header.video
-    need = predictor.memory(header.grid) + 9 * pictures * video.width * video.height
-    limits.check_memory(f"decoding pictures of {video.width}x{video.height}", need)
-    return need
-
-
-class GopPictures:
-    """Makes the pictures of whole GOPs from their codes, repeats included, in batches."""
-
-    def __init__(
-        self,
-        header: Header,
-        coder: PictureCoder,
-        predictor: Predictor,
-        jobs: int = 1,
-        on_damage: Callable[[Gop, Damage], None] | None = None,
-    ) -> None:
-        """With `on_damage`, a GOP whose codes are wrong is reported to it, in whatever thread, and left out.
-
-        So is the rest of one whose pictures cannot be made.
-        """
-        self.header, self.coder, self.on_damage = header, coder, on_damage
-        picture = 3 * header.video.width * header.video.height
-        self.step = pull_frames(max(header.grid.size, picture))
-        need = working_memory(header, predictor, self.step)
-        self.jobs = limits.affordable(jobs, need + AHEAD_BYTES)
-        self.crew = Crew(predictor, self.jobs)
-
-    def run(self, gops: Iterator[Gop]) -> Iterator[tuple[Gop, int, Pictures]]:
-        """(GOP, frame within it, pictures uint8 [n, H, W, 3]) for all frames of the GOPs in order.
-
-        The codes are decoded ahead in `jobs` threads and the pictures made in as many; CorruptFileError or LimitError
-        comes where a GOP's codes are wrong.
-        """
-        last: NDArray[np.uint8] = np.empty(0, np.uint8)
-        spoiled: Gop | None = None
-        with one_thread(), self.crew:
-            for gop, first, repeats, pictures in self._pictures(gops):
-                if gop is spoiled:
-                    continue
-                if isinstance(pictures, Damage):
-                    if self.on_damage is None:
-                        raise pictures
-                    self.on_damage(gop, pictures)
-                    spoiled = gop
-                    continue
-                made = last[:0] if pictures is None else pictures
-                lookup = np.cumsum(~repeats) - 1
-                if lookup[0] < 0:  # the batch begins with repeats of the last one's final picture
-                    made, lookup = np.concatenate([last, made]), lookup + 1
-                yield gop, first, made if len(made) == len(lookup) else made[lookup]
-                last = made[-1:]
-
-    def _pictures(self, gops: Iterator[Gop]) -> Iterator[tuple[Gop, int, NDArray[np.bool_], Pictures | Damage | None]]:
-        """(GOP, first frame, repeat flags, pictures of the frames that are no repeats, if any) in order.
-
-        In place of pictures that cannot be made stands the reason.
-        """
-        tasks = (partial(self._codes, gop) for gop in gops)
-        depth = max(2, AHEAD_BYTES // (self.step * self.header.grid.size))
-        coded = in_order(tasks, self.jobs, depth)
-        if self.jobs == 1:
-            for gop, first, repeats, codes in coded:
-                yield gop, first, repeats, self._decode(gop, codes)
-            return
-        made: deque[tuple[Gop, int, NDArray[np.bool_], Future[Pictures | Damage | None]]] = deque()
-        with ThreadPoolExecutor(self.jobs) as pool:
-            for gop, first, repeats, codes in coded:
-                made.append((gop, first, repeats, pool.submit(self._decode, gop, codes)))
-                if len(made) > self.jobs + 1:
-                    yield _finished(made.popleft())
-            while made:
-                yield _finished(made.popleft())
-
-    def _decode(self, gop: Gop, codes: Grids) -> Pictures | Damage | None:
-        try:
-            return self.coder.decode(codes, gop.transform, gop.quantizer) if len(codes) else None
-        except (CorruptFileError, LimitError) as error:
-            return error
-
-    def _codes(self, gop: Gop) -> Iterator[tuple[Gop, int, NDArray[np.bool_], Grids]]:
-        """(GOP, first frame, repeat flags, codes of the frames that are no repeats), each frame once."""
-        coded = np.flatnonzero(~gop.repeats)
-        done = 0
-        for codes in self._decoded(gop):
-            begin, done = coded[done], done + len(codes)
-            end = coded[done] if done < len(coded) else gop.frames
-            # A long still is given out in pieces, or its pictures would fill the memory.
-            for first in range(begin, end, 4 * self.step):
-                repeats = gop.repeats[first : min(first + 4 * self.step, end)]
-                taken = int(np.count_nonzero(~gop.repeats[begin:first]))
-                yield gop, first, repeats, codes[taken : taken + int(np.count_nonzero(~repeats))]
-
-    def _decoded(self, gop: Gop) -> Iterator[Grids]:
-        batches = decode_gop(gop, self.header.grid, self.crew, self.step)
-        if self.on_damage is None:
-            yield from batches
-            return
-        try:
-            # All or nothing, and the checksum comes last: what is too much to be held until then is decoded twice.
-            if gop.coded_frames * self.header.grid.size <= AHEAD_BYTES:
-                batches = iter(list(batches))
-            else:
-                for _ in batches:
-                    pass
-                batches = decode_gop(gop, self.header.grid, self.crew, self.step)
-        except (CorruptFileError, LimitError) as error:
-            self.on_damage(gop, error)
-            return
-        yield from batches
-
-
-def _finished(
-    item: "tuple[Gop, int, NDArray[np.bool_], Future[Pictures | Damage | None]]",
-) -> tuple[Gop, int, NDArray[np.bool_], Pictures | Damage | None]:
-    gop, first, repeats, future = item
-    return gop, first, repeats, future.result()
 
 
 class Decoder(Sequence[Image]):
@@ -185,8 +52,9 @@ class Decoder(Sequence[Image]):
             self._reader = Reader(path)
         self._model, self._device, self._jobs = model, device, jobs
         self._starts = [0, *accumulate(entry.frames for entry in self._reader.gops)]
-        self._coder: PictureCoder | None = None
-        self._predictor: Predictor | None = None
+        self._transform: GridTransform | None = None
+        self._decoders: GopDecoders | None = None
+        self._found: tuple[ModelFile | None] | None = None
         self._cursor: tuple[int, GopCursor] | None = None
         self._renew()
 
@@ -232,7 +100,7 @@ class Decoder(Sequence[Image]):
         with self._fresh_lock():
             cursor = self._at(number)
             codes = cursor.codes(frame)[None]
-            picture: Image = self.coder.decode(codes, cursor.gop.transform, cursor.gop.quantizer)[0]
+            picture: Image = self.transform.decode(codes, cursor.gop.transform, cursor.gop.quantizer)[0]
         return picture
 
     def codes(self, index: int) -> NDArray[np.uint8]:
@@ -258,7 +126,7 @@ class Decoder(Sequence[Image]):
         first, last = bisect.bisect_right(self._starts, start) - 1, bisect.bisect_left(self._starts, stop)
         position = self._starts[first]
         gops = (self._reader.gop(number) for number in range(first, last))
-        for _, _, pictures in GopPictures(self._reader.header, self.coder, self.predictor, self._jobs).run(gops):
+        for _, _, pictures in GopPictures(self._reader.header, self.transform, self.decoders, self._jobs).run(gops):
             wanted = pictures[max(0, start - position) : max(0, stop - position)]
             position += len(pictures)
             if len(wanted):
@@ -279,23 +147,27 @@ class Decoder(Sequence[Image]):
             yield from batch
 
     @property
-    def coder(self) -> PictureCoder:
+    def transform(self) -> GridTransform:
         """What turns codes into pictures, made when first needed."""
-        if self._coder is None:
-            header = self._reader.header
-            model = model_of(header, self._reader.model_bytes(), self._model)
-            self._coder = coder_for(header, model, self._device)
-        return self._coder
+        if self._transform is None:
+            self._transform = transform_for(self._reader.header, self._model_file(), self._device)
+        return self._transform
 
     @property
-    def predictor(self) -> Predictor:
+    def decoders(self) -> GopDecoders:
         """What turns bytes into codes, made when first needed."""
-        if self._predictor is None:
-            header = self._reader.header
-            predictor = predictor_of(header, self._reader.model_bytes(), self._model)
-            working_memory(header, predictor)
-            self._predictor = predictor
-        return self._predictor
+        if self._decoders is None:
+            needs_model = not self._reader.header.grid.ordinal
+            decoders = decoders_of(self._reader, self._model_file() if needs_model else None)
+            working_memory(self._reader.header, decoders)
+            self._decoders = decoders
+        return self._decoders
+
+    def _model_file(self) -> ModelFile | None:
+        """The model that the header names, looked for once."""
+        if self._found is None:
+            self._found = (model_of(self._reader.header, self._reader.model_bytes(), self._model),)
+        return self._found[0]
 
     def _frames_before(self, tick: int) -> int:
         """How many frames begin to be shown before a time in the header's time base."""
@@ -314,8 +186,7 @@ class Decoder(Sequence[Image]):
 
     def _at(self, number: int) -> GopCursor:
         if self._cursor is None or self._cursor[0] != number:
-            header = self._reader.header
-            self._cursor = number, GopCursor(self._reader.gop(number), header.grid, self.predictor)
+            self._cursor = number, GopCursor(self._reader.gop(number), self.decoders)
         return self._cursor[1]
 
     def _renew(self) -> None:

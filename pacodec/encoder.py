@@ -2,31 +2,29 @@
 
 import hashlib
 import json
-import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from pacodec.ahead import cores
-from pacodec.choose import SAMPLE_FRAMES, Choice, Wishes, choose
 from pacodec.container import Reader
 from pacodec.errors import CorruptFileError, QualityError, UsageError
 from pacodec.files import check_pac_target, check_target, fingerprint, replacing, writing
+from pacodec.gop.choose import Choice, choose
+from pacodec.gop.pipeline import EncodeReport, Pipeline, Progress
+from pacodec.gop.resume import PART_SUFFIX, Unfinished, unfinished
+from pacodec.gop.survey import SAMPLE_FRAMES, Survey, survey
 from pacodec.media import AudioPacket, Frame, Image
 from pacodec.metadata import WRITER
+from pacodec.models.files import ModelFile
 from pacodec.naming import STANDARD_STREAM
-from pacodec.pipeline import Coding, EncodeReport, Pipeline
-from pacodec.predictors.base import Predictor
-from pacodec.thrift import DEFAULT_EFFORT, EFFORTS
-from pacodec.unfinished import PART_SUFFIX, Unfinished, unfinished
+from pacodec.options import EncodeOptions
 from pacodec.verification import verify_codes
 from pacodec.video.reader import VideoReader
-from pacodec.video.sample import sample_frames
-from pacodec.weights import ModelFile
 
-GOP_SECONDS = 10.0
 STREAM_HEAD = 2 * SAMPLE_FRAMES
 """Frames held back at the start of a pipe, which cannot be sampled all over."""
 
@@ -34,83 +32,71 @@ STREAM_HEAD = 2 * SAMPLE_FRAMES
 def encode(
     source: str,
     target: str,
+    options: EncodeOptions | None = None,
     *,
-    model: str | None = None,
-    quality: int | None = None,
-    lossless: bool = False,
-    quantizer: str | None = None,
-    predictor: str | None = None,
-    min_psnr: float | None = None,
-    effort: int = DEFAULT_EFFORT,
-    gop_seconds: float = GOP_SECONDS,
-    audio: bool = True,
-    embed_model: bool = False,
-    verify: bool = False,
-    device: str = "auto",
-    jobs: int | None = None,
     overwrite: bool = False,
     resume: bool = False,
-    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
+    **changes: Any,
 ) -> EncodeReport:
     """Encode the video `source` into the .pac file `target`; `-` is standard input or output.
 
     `target` appears when it is complete, or not at all. With `resume`, a run that ends early keeps what it has done in
-    `target` + ".part", and the same call goes on from there, to the bytes of an unbroken run. `model` names an
-    installed model or a file; without one the footage decides (see `choose`). `predictor` is by default the model's
-    own, where it has one, else `adaptive`. `quality` is 1 (smallest) to 5 (best); with `min_psnr` (dB) a higher one is
-    used where needed, and every frame is measured. `effort`, 1 (fast) to 3, is how widely a predictive model's lower
-    qualities search for cheaper codes. A GOP is what a reader must decode to reach a frame. `jobs` GOPs are
-    coded at once, by default one a core. `progress` is called with frames done and frames expected.
+    `target` + ".part", and the same call goes on from there, to the bytes of an unbroken run. `changes` are fields of
+    `EncodeOptions`, by name: quality=3, model="mygame" and so on. Without a model the footage decides (see `choose`).
+    `progress` is called with frames done and frames expected.
 
     Raises the exceptions of `pacodec.errors`: FileAccessError, UsageError, CorruptFileError (the source is no video),
     ModelError, LimitError, QualityError (`min_psnr` not reached).
     """
-    if not (math.isfinite(gop_seconds) and gop_seconds > 0):
-        raise UsageError(f"a GOP of {gop_seconds:g} seconds is not possible")
+    options = replace(options or EncodeOptions(), **changes)
     if resume and STANDARD_STREAM in (source, target):
         raise UsageError("a pipe cannot be gone on with; leave --resume out")
-    if verify and target == STANDARD_STREAM:
+    if options.verify and target == STANDARD_STREAM:
         raise UsageError("what went to standard output cannot be verified; leave --verify out")
-    if effort not in EFFORTS:
-        raise UsageError(f"effort is {effort}, allowed are {EFFORTS[0]} to {EFFORTS[-1]}")
-    wishes = Wishes(model, quality, lossless, quantizer, min_psnr, device)
     check_target(target, overwrite=overwrite, sources=(source,))
     check_pac_target(target)
-    coding = Coding(predictor, gop_seconds, audio, embed_model, verify, jobs or cores(), progress, min_psnr, effort)
     if source == STANDARD_STREAM:
         with VideoReader(sys.stdin.buffer) as reader:
-            return _encode_stream(reader, target, wishes, coding)
-    sample = sample_frames(source, SAMPLE_FRAMES)
-    choices = choose(sample, wishes)
+            return _encode_stream(reader, target, options, progress)
+    footage = survey(source, options.gop_seconds, whole=options.effort > 1)
+    choices = choose(footage, options)
     if not resume:
-        return _encode_file(source, target, choices, coding)
-    with unfinished(target, _identity(source, wishes, coding)) as kept:
-        return _encode_file(source, target, choices, coding, kept)
+        return _encode_file(source, target, footage, choices, options, progress)
+    with unfinished(target, _identity(source, options)) as kept:
+        return _encode_file(source, target, footage, choices, options, progress, kept)
 
 
 def _encode_file(
-    source: str, target: str, choices: Sequence[Choice], coding: Coding, kept: Unfinished | None = None
+    source: str,
+    target: str,
+    footage: Survey,
+    choices: Sequence[Choice],
+    options: EncodeOptions,
+    progress: Progress,
+    kept: Unfinished | None = None,
 ) -> EncodeReport:
     for number in range(kept.choice if kept else 0, len(choices)):
         if kept is not None:
             kept.begin(number)
         try:
             with VideoReader(source) as reader:
-                return _write(reader, iter(reader), target, choices[number], coding, kept)
+                choice = choices[number]
+                return _write(reader, iter(reader), target, choice, options, progress, footage, kept)
         except QualityError:  # the sample promised more than the whole clip kept
             if target == STANDARD_STREAM or number == len(choices) - 1:
                 raise  # what is written to a stream cannot be taken back
     raise UsageError(f"{target}{PART_SUFFIX}: was begun where other models are installed; remove it")
 
 
-def _identity(source: str, wishes: Wishes, coding: Coding) -> str:
+def _identity(source: str, options: EncodeOptions) -> str:
     """What decides the bytes of the output: the input and the options."""
     footage, _ = fingerprint(source)
-    options = {name: value for name, value in vars(coding).items() if name not in ("verify", "jobs", "progress")}
-    return hashlib.sha256(json.dumps([WRITER, footage, vars(wishes), options]).encode()).hexdigest()
+    deciding = {name: value for name, value in vars(options).items() if name not in ("verify", "jobs")}
+    return hashlib.sha256(json.dumps([WRITER, footage, deciding]).encode()).hexdigest()
 
 
-def _encode_stream(reader: VideoReader, target: str, wishes: Wishes, coding: Coding) -> EncodeReport:
+def _encode_stream(reader: VideoReader, target: str, options: EncodeOptions, progress: Progress) -> EncodeReport:
     """A pipe is read once: its first frames stand for the rest, and a missed quality cannot be tried again."""
     events = iter(reader)
     head: list[Frame | AudioPacket] = []
@@ -121,10 +107,10 @@ def _encode_stream(reader: VideoReader, target: str, wishes: Wishes, coding: Cod
             sample.append(event.rgb)
         if len(sample) == STREAM_HEAD:
             break
-    choices = choose(sample[:: 2 if len(sample) > SAMPLE_FRAMES else 1], wishes)
+    choices = choose(Survey(sample[:: 2 if len(sample) > SAMPLE_FRAMES else 1]), options)
     # The last of the lossless ways is the one that no later frame can break.
-    choice = choices[-1 if wishes.lossless else 0]
-    return _write(reader, chain(head, events), target, choice, coding)
+    choice = choices[-1 if options.lossless else 0]
+    return _write(reader, chain(head, events), target, choice, options, progress)
 
 
 def _write(
@@ -132,7 +118,9 @@ def _write(
     events: Iterator[Frame | AudioPacket],
     target: str,
     choice: Choice,
-    coding: Coding,
+    options: EncodeOptions,
+    progress: Progress,
+    footage: Survey | None = None,
     kept: Unfinished | None = None,
 ) -> EncodeReport:
     with ExitStack() as stack:
@@ -144,18 +132,18 @@ def _write(
         else:
             part = stack.enter_context(replacing(target))
             file = stack.enter_context(part.open("wb"))
-        pipeline = Pipeline(reader, choice, coding, file, kept)
+        pipeline = Pipeline(reader, choice, options, file, footage=footage, progress=progress, journal=kept)
         report = pipeline.run(events)
-        if coding.min_psnr is not None and report.psnr < coding.min_psnr:
-            raise QualityError(f"the clip reaches {report.psnr:.2f} dB, asked were {coding.min_psnr:g} dB")
-        if part is not None and coding.verify:
+        if options.min_psnr is not None and report.psnr < options.min_psnr:
+            raise QualityError(f"the clip reaches {report.psnr:.2f} dB, asked were {options.min_psnr:g} dB")
+        if part is not None and options.verify:
             file.flush()
-            _verify(part, target, pipeline.predictor, choice.model)
+            _verify(part, target, choice.model)
         return report
 
 
-def _verify(part: Path, target: str, predictor: Predictor, model: ModelFile | None) -> None:
+def _verify(part: Path, target: str, model: ModelFile | None) -> None:
     with Reader(part) as written:
-        problems = verify_codes(written, predictor, model)
+        problems = verify_codes(written, model)
     if problems:
         raise CorruptFileError(f"{target}: verification failed: {problems[0]}")

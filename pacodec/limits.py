@@ -28,10 +28,12 @@ MAX_MODEL_BYTES = 1 * GIB
 """A model file, or the model that a .pac carries."""
 MAX_MODEL_HEADER_BYTES = 1 * MIB
 """The safetensors header of a model file."""
-MAX_SCREENS_BYTES = 64 * MIB
-"""The screens that a predictive model knows, as codes."""
-MAX_PAST_BYTES = 1 * GIB
-"""What a predictive model looks at, as embedded codes: six planes of 8 bytes a pixel at 3840x2160 are 380 MiB."""
+MAX_REFERENCE_BYTES = 64 * MIB
+"""The coded reference that a model or a file brings, which is replayed before anything is decoded."""
+MAX_REFERENCE_SEGMENTS = 1 << 12
+"""Segments of a reference."""
+MAX_REFERENCE_FRAMES = 1 << 16
+"""Frames of all segments of a reference."""
 MAX_IMAGE_BYTES = 1 * GIB
 """An animated image file that is decoded from memory."""
 MAX_AUDIO_STREAMS = 32

@@ -1,5 +1,6 @@
 """What a .pac file holds, read in milliseconds: imports neither torch nor PyAV."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ class Metadata:
     """What is known of a .pac file without decoding any of it.
 
     Sizes in pixels and bytes, `duration` in seconds, `ratio` raw RGB bytes over bytes of the file, `sizes` bytes by
-    kind (codes, side, header, index, audio, model, other).
+    kind (codes, reference, side, header, index, audio, model, other), `coders` how many GOPs each coder made.
     """
 
     frames: int
@@ -29,7 +30,7 @@ class Metadata:
     model: str | None
     model_sha256: str | None
     quantizer: str
-    predictor: str
+    coders: dict[str, int]
     grid: tuple[int, int, int]
     gops: int
     bytes: int
@@ -64,7 +65,7 @@ class Metadata:
             model=model.name if model else None,
             model_sha256=model.sha256.hex() if model else None,
             quantizer=header.quantizer.name,
-            predictor=header.predictor.name,
+            coders=dict(Counter(entry.coder for entry in reader.gops)),
             grid=(header.grid.channels, header.grid.height, header.grid.width),
             gops=len(reader.gops),
             bytes=total,

@@ -12,9 +12,7 @@ LOSSLESS_PSNR = 100.0
 
 
 def mean_squared_errors(original: Pictures, decoded: Pictures) -> NDArray[np.float64]:
-    """Mean squared error of each frame of uint8 [n, H, W, 3] over all its RGB values; ValueError for other shapes."""
-    if original.shape != decoded.shape:
-        raise ValueError(f"pictures of shape {decoded.shape} for ones of {original.shape}")
+    """Mean squared error of each frame of uint8 [n, H, W, 3] over all its RGB values."""
     errors = original.astype(np.int16) - decoded
     return np.asarray(np.square(errors, dtype=np.int32).mean((1, 2, 3), dtype=np.float64), np.float64)
 
@@ -31,41 +29,24 @@ def psnr(original: Pictures, decoded: Pictures) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Distortion:
-    """What some frames of one size lost: how many were measured, the sum of their mean squared errors, the largest of
-    these, and the number of the frame that has it (the first of several; None where all are exact).
-
-    The sum of two is that of all their frames together, in whatever order they come.
-    """
+    """What some frames lost: how many were measured, the sum of their mean squared errors, and the largest of these."""
 
     frames: int = 0
     total: float = 0.0
     worst: float = 0.0
-    worst_frame: int | None = None
 
     @classmethod
-    def of(cls, original: Pictures, decoded: Pictures, first: int = 0) -> "Distortion":
-        """Of pictures uint8 [n, H, W, 3], the first of which has the number `first` in its clip."""
+    def of(cls, original: Pictures, decoded: Pictures) -> "Distortion":
+        """Of pictures uint8 [n, H, W, 3]."""
         errors = mean_squared_errors(original, decoded)
-        worst = float(errors.max(initial=0))
-        return cls(len(errors), float(errors.sum()), worst, first + int(errors.argmax()) if worst else None)
+        return cls(len(errors), float(errors.sum()), float(errors.max(initial=0)))
 
     def __add__(self, other: "Distortion") -> "Distortion":
-        worse = max(self, other, key=lambda part: (part.worst, -(part.worst_frame or 0)))
-        return Distortion(self.frames + other.frames, self.total + other.total, worse.worst, worse.worst_frame)
-
-    def __str__(self) -> str:
-        if self.exact:
-            return "exact"
-        return f"{self.psnr:.2f} dB PSNR in RGB, worst frame {self.worst_psnr:.2f} dB (number {self.worst_frame})"
-
-    @property
-    def exact(self) -> bool:
-        """Whether every value of every frame came back."""
-        return not self.total
+        return Distortion(self.frames + other.frames, self.total + other.total, max(self.worst, other.worst))
 
     @property
     def psnr(self) -> float:
-        """dB of the error pooled over all frames: that of the mean squared error of all their RGB values."""
+        """dB of the error pooled over all frames."""
         return decibels(self.total / self.frames) if self.frames else LOSSLESS_PSNR
 
     @property

@@ -8,16 +8,23 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
-import pacodec.models
+import pacodec
+import pacodec.models.library
 from pacodec.cli import main
 from pacodec.container import Reader, Writer
+from pacodec.engine.snapshots import SWITCH
 from pacodec.media import VideoFormat
 from pacodec.video.writer import VideoWriter
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 COLOURS = np.array([[(40 * i) % 256, (90 * i + 30) % 256, (7 * i * i) % 256] for i in range(24)], np.uint8)
 TINY = {
@@ -62,9 +69,9 @@ def make_model(path: Path, arch: str, hyperparameters: Mapping[str, int], like: 
     """Write a model of random weights, or of those that training would start from on pictures `like` these."""
     import torch
 
-    from pacodec.fit import to_images
-    from pacodec.training import package
-    from pacodec.transforms.registry import build
+    from pacodec.autoencoders.fit import to_images
+    from pacodec.autoencoders.registry import build
+    from pacodec.autoencoders.train import package
 
     torch.manual_seed(len(arch))
     network = build(arch, hyperparameters)
@@ -119,8 +126,9 @@ def _no_models_but_the_tests_own(tmp_path_factory: pytest.TempPathFactory, monke
     """Neither the user's models nor the shipped ones: what is chosen must not depend on the machine."""
     empty = tmp_path_factory.getbasetemp() / "no-models"
     empty.mkdir(exist_ok=True)
-    monkeypatch.setenv(pacodec.models.MODEL_FOLDER_VARIABLE, str(empty))
-    monkeypatch.setattr(pacodec.models, "shipped_folder", lambda: empty)
+    monkeypatch.setenv(pacodec.models.library.MODEL_FOLDER_VARIABLE, str(empty))
+    monkeypatch.setenv(SWITCH, str(tmp_path_factory.getbasetemp() / "states"))
+    monkeypatch.setattr(pacodec.models.library, "shipped_folder", lambda: empty)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -24,20 +24,20 @@ from typing import Any
 
 import msgpack
 import numpy as np
-import predictive
 import zstandard
+from authored import make_filter_arrays, recording_model
 
 import pacodec
 from pacodec.cli import main
-from pacodec.container import Component, Gop, Header, ModelRef, Writer
+from pacodec.container import Component, Gop, Header, ModelRef, ReferenceInfo, Writer
 from pacodec.container.gop import FIELDS
-from pacodec.container.preamble import pack_preamble
+from pacodec.container.header import pack_preamble
+from pacodec.container.packing import unpack_map
 from pacodec.errors import PacodecError
 from pacodec.grids import GridSpec
 from pacodec.media import AudioStream, VideoFormat
-from pacodec.predictors.passes import PASSES
+from pacodec.models.files import ModelFile, ModelInfo, dump_arrays
 from pacodec.transforms.postfilter import MAX_BLOCKS, MAX_WIDTH
-from pacodec.weights import ModelInfo, dump_arrays
 
 MIB = 1 << 20
 ADDRESS_SPACE = 1024 * MIB
@@ -48,7 +48,7 @@ REFUSED = (1, 3, 4, 5)
 OUT_OF_MEMORY = 98
 """Exit code of a command whose memory was not enough."""
 SCREEN = VideoFormat(64, 48, Fraction(1, 25), Fraction(25))
-NONE, ADAPTIVE, LEARNED = Component("none"), Component("adaptive"), Component("learned")
+NONE, ENGINE = Component("none"), Component("engine")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Case:
 
 def chunk(kind: bytes, payload: bytes, length: int | None = None) -> bytes:
     """With checksums that fit, and perhaps a length that does not."""
-    head = struct.pack("<4sQ", kind, len(payload) if length is None else length)
+    head = struct.pack("<4sI", kind, len(payload) if length is None else length)
     return head + struct.pack("<I", zlib.crc32(head)) + payload + struct.pack("<I", zlib.crc32(payload))
 
 
@@ -86,7 +86,6 @@ def header(width: int = 64, height: int = 48, channels: int = 1, ordinal: bool =
     parts = {
         "transform": Component("palette", palette),
         "quantizer": Component("palette"),
-        "predictor": NONE,
         **more,
     }
     return Header("hostile", video, GridSpec(channels, height, width, ordinal=ordinal), **parts)
@@ -101,46 +100,57 @@ def file(
     model: bytes | None = None,
     still: bool = False,
     crc: int = 0,
-):
+    coder: Component = NONE,
+) -> bytes:
     """A .pac file as a writer makes it; `still`: all frames but the first repeat it; `crc`: of the codes."""
     with tempfile.TemporaryFile() as out:
         writer = Writer(out, head, model)
         repeats = np.arange(frames) > (0 if still else frames)
         for number in range(gops):
             first = number * frames
-            writer.add_gop(Gop(first, np.arange(first, first + frames + 1), repeats, crc, payload))
+            writer.add_gop(Gop(first, np.arange(first, first + frames + 1), repeats, crc, payload, coder=coder))
         writer.close()
         out.seek(0)
         return out.read()
 
 
-def adaptive(head: Header, words: bytes) -> bytes:
-    """A file of one GOP of two grids: zeros, and what the adaptive predictor makes of such words."""
-    first = zstd_of(head.grid.size)
-    return file(replace(head, predictor=ADAPTIVE), struct.pack("<I", len(first)) + first + words)
+def engine(head: Header, data: bytes, frames: int = 2) -> bytes:
+    """A file of one GOP of grids, which are whatever the engine makes of some bytes."""
+    return file(head, data, frames, coder=ENGINE)
+
+
+def stored(values: Any) -> bytes:
+    """A map as it may be stored: plain."""
+    return b"\0" + (values if isinstance(values, bytes) else msgpack.packb(values))
+
+
+def deflated(data: bytes) -> bytes:
+    """A map as it may be stored: deflated."""
+    deflate = zlib.compressobj(9, wbits=-15)
+    return b"\1" + deflate.compress(data) + deflate.flush()
 
 
 def front(values: Any = None) -> bytes:
     """The preamble and a HEAD chunk of a map, or of the usual one."""
-    packed = header().to_msgpack() if values is None else values if isinstance(values, bytes) else msgpack.packb(values)
+    packed = header().to_msgpack() if values is None else stored(values)
     return pack_preamble(0) + chunk(b"HEAD", packed)
 
 
 def usual(**more: Any) -> dict[str, Any]:
     """The header's map with changes."""
-    return {**msgpack.unpackb(header().to_msgpack()), **more}
+    return {**unpack_map(header().to_msgpack(), "header", MIB), **more}
 
 
 def gop(side: Any, frames: int = 4, coded: int = 4) -> bytes:
     """A GOPC chunk of any side map."""
-    packed = side if isinstance(side, bytes) else msgpack.packb(side)
+    packed = stored(side)
     return chunk(b"GOPC", FIELDS.pack(0, frames, coded, 0, len(packed)) + packed)
 
 
 def index(front_bytes: bytes, values: Any, gops: bytes = b"") -> bytes:
     """A file that ends with such an index and a tail that points at it."""
     body = front_bytes + gops
-    packed = values if isinstance(values, bytes) else msgpack.packb(values)
+    packed = stored(values)
     return body + chunk(b"indx", packed) + chunk(b"tail", struct.pack("<Q", len(body)))
 
 
@@ -152,7 +162,7 @@ def empty_maps(size: int) -> bytes:
 
 
 def entries(*columns: Sequence[int]) -> dict[str, Any]:
-    """An index map of five columns of numbers below 2^63."""
+    """An index map of six columns of numbers below 2^63."""
 
     def varint(value: int) -> bytes:
         out = bytearray()
@@ -162,18 +172,20 @@ def entries(*columns: Sequence[int]) -> dict[str, Any]:
         return bytes([*out, value])
 
     table = b"\0" + b"".join(varint(value) for column in columns for value in column)
-    return {"source_bytes": None, "codes_bytes": 0, "audio_bytes": 0, "gops": len(columns[0]), "entries": table}
+    counts = {"source_bytes": None, "codes_bytes": 0, "audio_bytes": 0}
+    return {**counts, "gops": len(columns[0]), "coders": ["engine"], "entries": table}
 
 
 def container_cases() -> Iterator[tuple[str, Case]]:
     """Sizes that lie, bombs, and indexes that lead nowhere."""
     head, sound = front(), AudioStream("aac", Fraction(1, 8000), 8000, "mono", "fltp")
-    yield "frames beyond all", Case(pack_preamble((1 << 63) - 1) + head[32:], (5,))
+    yield "frames beyond all", Case(pack_preamble((1 << 32) - 1) + head[20:], (5,))
     for kind in (b"HEAD", b"GOPC", b"audp", b"indx", b"modl", b"abcd"):
         name = kind.decode()
-        yield f"{name} of 2^62 bytes", Case((head[:32] if kind == b"HEAD" else head) + chunk(kind, b"", 1 << 62))
-        yield f"{name} cut short", Case((head[:32] if kind == b"HEAD" else head) + chunk(kind, b"", MIB), (3,))
+        yield f"{name} of 2^32 bytes", Case((head[:20] if kind == b"HEAD" else head) + chunk(kind, b"", (1 << 32) - 1))
+        yield f"{name} cut short", Case((head[:20] if kind == b"HEAD" else head) + chunk(kind, b"", MIB), (3,))
     yield "msgpack of empty maps", Case(front(empty_maps(MIB)), (3,))
+    yield "deflated bomb", Case(front()[:20] + chunk(b"HEAD", deflated(bytes(256 * MIB))), (3, 5))
     yield "msgpack of depth 5000", Case(front(b"\x81\xa1x" + b"\x91" * 5000 + b"\xc0"), (3,))
     for name, start in {"list": b"\xdd", "map": b"\xdf", "bytes": b"\xc6", "str": b"\xdb"}.items():
         yield f"msgpack {name} of 2^32", Case(front(b"\x81\xa1x" + start + b"\xff" * 4), (3,))
@@ -193,14 +205,17 @@ def container_cases() -> Iterator[tuple[str, Case]]:
     with_sound = replace(header(), video=replace(SCREEN, audio=(sound,) * 32)).to_msgpack()
     for name, table in {"zeros": zstandard.compress(bytes(45 << 16)), "size": declared(1 << 40)}.items():
         packets = struct.pack("<II", 1 << 16, 1 + len(table)) + b"\1" + table
-        yield f"audio table: {name}", Case(front(with_sound) + chunk(b"audp", packets))
+        yield f"audio table: {name}", Case(pack_preamble(0) + chunk(b"HEAD", with_sound) + chunk(b"audp", packets))
     tiny = zstandard.compress(np.concatenate([np.zeros(4 << 16), np.ones(1 << 16)]).astype(np.uint8).tobytes())
     packets = struct.pack("<II", 1 << 16, 1 + len(tiny)) + b"\1" + tiny + bytes(1 << 16)
-    yield "audio packets of a byte", Case(front(with_sound) + chunk(b"audp", packets) * 4, (3,))
+    yield (
+        "audio packets of a byte",
+        Case(pack_preamble(0) + chunk(b"HEAD", with_sound) + chunk(b"audp", packets) * 4, (3,)),
+    )
     yield "index of empty maps", Case(index(head, empty_maps(8 * MIB)), (3,))
-    yield "index of 10^8 GOPs", Case(index(head, {**entries([1]), "gops": 10**8}), (3,))
+    yield "index of 10^8 GOPs", Case(index(head, {**entries([1], [1], [1], [1], [1], [0]), "gops": 10**8}), (3,))
     padding = chunk(b"pad ".replace(b" ", b"x"), bytes(8 * MIB))
-    room = {**entries([1]), "gops": 8 * MIB // 44}
+    room = {**entries([1], [1], [1], [1], [1], [0]), "gops": 8 * MIB // 36}
     yield (
         "index bomb",
         Case(index(head, {**room, "entries": b"\1" + zstandard.compress(bytes(8 * MIB))}, padding), (3,)),
@@ -208,11 +223,11 @@ def container_cases() -> Iterator[tuple[str, Case]]:
     ends = {"beyond": (1 << 60, 24), "wrapping": ((1 << 62) - 20, 1 << 62), "on itself": (0, 24)}
     two = gop({"pts": b"\0"}, 1, 1) * 2
     for name, (gap, length) in ends.items():
-        columns = [[0, gap], [length, length], [1, 1], [0, 0], [1, 1]]
+        columns = [[0, gap], [length, length], [1, 1], [0, 0], [1, 1], [0, 0]]
         yield f"index {name}", Case(index(head, entries(*columns), two), (3,))
     yield "tail at itself", Case(head + chunk(b"tail", struct.pack("<Q", len(head))), (3,))
-    yield "tail at the header", Case(head + chunk(b"tail", struct.pack("<Q", 32)), (3,))
-    yield "prefixes all the way", Case(head + chunk(b"GOPC", b"", MIB)[:16] * 65536, (3,))
+    yield "tail at the header", Case(head + chunk(b"tail", struct.pack("<Q", 20)), (3,))
+    yield "prefixes all the way", Case(head + chunk(b"GOPC", b"", MIB)[:12] * 65536, (3,))
     yield "many GOPs", Case(file(header(8, 8), zstd_of(64), 1, gops=2000), (3,))
     still = file(header(), zstd_of(64 * 48), 65536, gops=1500, still=True)
     yield "10^8 frames", Case(still, (3,))
@@ -226,10 +241,10 @@ def codes_cases() -> Iterator[tuple[str, Case]]:
             bomb = zstd_of(2 * channels * side * side)
             wide = header(side, side, channels)
             yield f"none {channels}x{side}", Case(file(wide, bomb), (0, 3, 5), True)
-            yield f"adaptive {channels}x{side}", Case(adaptive(wide, noise), (3, 5), True)
+            yield f"engine {channels}x{side}", Case(engine(wide, noise), (3, 5), True)
     yield "none goes on", Case(file(header(), zstd_of(64 * MIB)), (3,), True)
     for side in (4096, 1024, 512):
-        yield f"ordinal {side}", Case(adaptive(header(side, side, 4, True), noise), (3, 5))
+        yield f"ordinal {side}", Case(engine(header(side, side, 4, True), noise), (3, 5))
     yield "still picture", Case(file(header(2048, 1024), zstd_of(2 << 20), 300, still=True), (3,), True)
     yield "many large pictures", Case(file(header(2048, 2048), zstd_of(64 << 22), 64), (3,), True)
     many = file(header(1024, 1024), zstd_of(32 << 20), 32, gops=16)
@@ -238,44 +253,25 @@ def codes_cases() -> Iterator[tuple[str, Case]]:
     yield "shades of 2^34 bytes", Case(file(shades, zstd_of(2 * 64 * 48 * 2)), (5,), True)
 
 
-def learned_cases() -> Iterator[tuple[str, Case]]:
-    """Networks that look at as much as they can, on the largest grids."""
+def recorded_cases() -> Iterator[tuple[str, Case]]:
+    """Models and files that bring a reference which lies."""
     palette = np.zeros((2, 3), np.uint8)
-    modest = {"radii": [3, 3, 2, 2, 2, 2], "dilation": 8, "history": 8, "hold": 256, "embedding": 8, "hidden": 64}
-    greedy = {"radii": [1] * 11, "dilation": 8, "history": 8, "hold": 256, "embedding": 32, "hidden": 64}
-    wide = {"radii": [3, 3, 3, 1], "dilation": 1, "history": 1, "hold": 1, "embedding": 32, "hidden": 1024}
-    noise = np.random.default_rng(0).bytes(1 << 16)
-    shapes = {
-        "1080p": (modest, 1920, 1080, 1),
-        "1080p with shades": (modest, 1920, 1080, 2),
-        "4K": (modest, 3840, 2160, 1),
-        "greedy": (greedy, 640, 480, 1),
-        "greedy and large": (greedy, 4096, 4096, 1),
-        "wide": (wide, 640, 480, 1),
-    }
-    for name, (shape, width, height, channels) in shapes.items():
-        hyperparameters = {"layers": 1, "passes": PASSES, **shape}
-        arrays = predictive.make_arrays(hyperparameters) | {"palette": palette}
-        for key in arrays:  # a network that never believes in what it sees
-            if key.startswith(("gate", "codes")) and not key.endswith("shift"):
-                arrays[key] = np.zeros_like(arrays[key])
-        arrays["gate.bias"] = np.full(1, -3000, np.int32)
-        model = predictive.dump_model(arrays, hyperparameters)
-        found = predictive.parse(model)
-        transform = Component("palette", {"correction_step": 0})
-        if channels == 2:
-            transform = Component("shades", {})
-        head = header(
-            width, height, channels, predictor=LEARNED, transform=transform, model=ModelRef(found.name, found.sha256)
-        )
-        first = zstd_of(channels * width * height)
-        payload = b"\xff" + struct.pack("<I", len(first)) + first + noise
-        yield f"learned {name}", Case(file(head, payload, model=model), (3, 5))
-    for name, shape in {"screens": [200, 480, 640], "screens beyond": [253, 16384, 16384]}.items():
-        size = min(int(np.prod(shape)), 64 * MIB)
-        arrays = predictive.make_arrays() | {"palette": palette, "screens": np.frombuffer(zstd_of(size), np.uint8)}
-        model = predictive.dump_model(arrays, {**predictive.TINY, "screens": shape})
-        yield name, Case(with_model(model), (3, 5))
+    noise = np.frombuffer(np.random.default_rng(0).bytes(1 << 14), np.uint8)
+    whole = {"frames": 2, "bytes": len(noise)}
+    for name, shape in {
+        "noise": {"grid": [1, 48, 64], "segments": [whole]},
+        "of 2^16 frames": {"grid": [1, 48, 64], "segments": [{**whole, "frames": 1 << 16}]},
+        "of 2^40 frames": {"grid": [1, 48, 64], "segments": [{**whole, "frames": 1 << 40}]},
+        "of 2^40 bytes": {"grid": [1, 48, 64], "segments": [{**whole, "bytes": 1 << 40}]},
+        "of 2^40 pixels": {"grid": [1, 1 << 20, 1 << 20], "segments": [whole]},
+        "of no grid": {"segments": [whole]},
+        "of no segments": {"grid": [1, 48, 64]},
+        "of too many segments": {"grid": [1, 48, 64], "segments": [{"frames": 1, "bytes": 0}] * 5000},
+    }.items():
+        model = recording_model(palette, arrays={"reference": noise}, **shape)
+        yield f"recording {name}", Case(with_model(model), (3, 5))
+    info = ReferenceInfo(1 << 20, 0, ((1 << 16, 1 << 20),))
+    yield "reference of nothing", Case(file(header(reference=info), b"", coder=ENGINE), (3,))
 
 
 def filtered_cases() -> Iterator[tuple[str, Case]]:
@@ -287,9 +283,9 @@ def filtered_cases() -> Iterator[tuple[str, Case]]:
         ("filtered by 2^40 blocks", [1, 1 << 40], (5,)),
     ):
         width, blocks = (min(value, MAX_WIDTH) for value in shape)
-        arrays = predictive.make_filter_arrays(width, min(blocks, MAX_BLOCKS)) | {"palette": palette}
-        model = predictive.dump_model(arrays, {**predictive.TINY, "noise": 8, "postfilter": shape})
-        found = predictive.parse(model)
+        arrays = make_filter_arrays(width, min(blocks, MAX_BLOCKS))
+        model = recording_model(palette, arrays=arrays, noise=8, postfilter=shape)
+        found = ModelFile.parse(model, "hostile", "hostile")
         transform = Component("filtered", {"correction_step": 0})
         head = header(256, 256, transform=transform, model=ModelRef(found.name, found.sha256))
         size = 2 * head.grid.size
@@ -300,15 +296,15 @@ def filtered_cases() -> Iterator[tuple[str, Case]]:
 def with_model(model: bytes) -> bytes:
     """A file that carries a model and needs it."""
     reference = ModelRef("hostile", hashlib.sha256(model).digest())
-    head = header(predictor=LEARNED, transform=Component("palette", {"correction_step": 0}), model=reference)
-    return file(head, b"\0", model=model)
+    head = header(transform=Component("palette", {"correction_step": 0}), model=reference)
+    return file(head, b"\0", model=model, coder=ENGINE)
 
 
 def model_cases() -> Iterator[tuple[str, bytes]]:
     """Model files with absurd shapes."""
 
     def stored(tensors: Mapping[str, Any], data: bytes = b"", **more: str) -> bytes:
-        metadata = {"pacodec": "1", "arch": "predictive", "training": "{}", "quality": "{}", "hyperparameters": "{}"}
+        metadata = {"pacodec": "1", "arch": "recording", "training": "{}", "quality": "{}", "hyperparameters": "{}"}
         text = json.dumps({"__metadata__": {**metadata, **more}, **tensors}).encode()
         return struct.pack("<Q", len(text)) + text + data
 
@@ -328,22 +324,15 @@ def model_cases() -> Iterator[tuple[str, bytes]]:
                 f"{arch} of {side}",
                 stored({}, arch=arch, hyperparameters=json.dumps({"height": side, "width": side})),
             )
-    sizes = {"hidden": 1 << 40, "layers": 8, "embedding": 32, "radii": [8] * 11}
-    for name, value in sizes.items():
-        yield f"{name} {value}", stored({}, hyperparameters=json.dumps({**predictive.TINY, name: value}))
-    yield (
-        "many empty tensors",
-        dump_arrays(
-            {f"{n}": np.empty((0, 1 << 20), np.int8) for n in range(9000)}, ModelInfo("predictive", predictive.TINY)
-        ),
-    )
+    empty = {f"{n}": np.empty((0, 1 << 20), np.int8) for n in range(9000)}
+    yield "many empty tensors", dump_arrays(empty, ModelInfo("recording", {}))
 
 
 def cases() -> Iterator[tuple[str, Case]]:
     """All files, by name."""
     yield from container_cases()
     yield from codes_cases()
-    yield from learned_cases()
+    yield from recorded_cases()
     yield from filtered_cases()
     for name, model in model_cases():
         yield f"model: {name}", Case(with_model(model))

@@ -13,20 +13,21 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
+from authored import differences
 from clips import make_clip
 from conftest import cli, leftovers, run, screen
 from test_video import Clip
 
 import pacodec
-from pacodec.coders import PaletteCoder
 from pacodec.container import Component, Gop, Header, Reader, StreamReader, Writer, verify
-from pacodec.decoder import GopPictures
+from pacodec.container.packing import unpack_map
 from pacodec.errors import CorruptFileError, LimitError, PacodecError, UnsupportedError
-from pacodec.gops import GopCursor
+from pacodec.gop.coding import GopCursor
+from pacodec.gop.pictures import GopPictures
+from pacodec.gop.priors import GopDecoders
 from pacodec.grids import GridSpec
 from pacodec.media import AudioPacket, AudioStream, VideoFormat
-from pacodec.predictors import get_predictor
-from pacodec.predictors.none import NonePredictor
+from pacodec.transforms.grid_transform import PaletteGrids
 from pacodec.transforms.palette import PaletteTransform
 
 FRAMES, GOP = 15, 5
@@ -36,25 +37,21 @@ PALETTE = np.array([[10 * i, 255 - 20 * i, 40] for i in range(8)], np.uint8)
 CODES = np.random.default_rng(3).integers(0, 8, (6, 1, 6, 8), np.uint8)
 
 
-def payload_of(codes: Any) -> bytes:
-    encoder = NonePredictor().encoder(GridSpec(1, 6, 8, ordinal=False))
-    encoder.push(codes)
-    return encoder.finish()
-
-
-PAYLOAD = payload_of(CODES)
+NONE = Component("none")
+SPEC = GridSpec(1, 6, 8, ordinal=False)
+PAYLOAD = differences(CODES)
 
 
 def header(**changes: Any) -> Header:
-    coder = PaletteCoder(PaletteTransform(PALETTE), 6, 8)
+    coder = PaletteGrids(PaletteTransform(PALETTE), 6, 8)
     video = VideoFormat(8, 6, Fraction(1, 25))
     fields = {"writer": "test", "video": video, "grid": coder.spec, "transform": coder.transform}
-    return Header(**{**fields, "quantizer": coder.quantizer, "predictor": Component("none"), **changes})
+    return Header(**{**fields, "quantizer": coder.quantizer, **changes})
 
 
 def gop_of(number: int, **changes: Any) -> Gop:
     """Six frames of those codes, as the GOP of that number."""
-    gop = Gop(6 * number, np.arange(7) + 6 * number, np.zeros(6, np.bool_), zlib.crc32(CODES), PAYLOAD)
+    gop = Gop(6 * number, np.arange(7) + 6 * number, np.zeros(6, np.bool_), zlib.crc32(CODES), PAYLOAD, coder=NONE)
     return replace(gop, **changes)
 
 
@@ -86,7 +83,7 @@ def pac(tmp_path_factory) -> bytes:
     folder = tmp_path_factory.mktemp("damage")
     lossless = {"codec": "libx264rgb", "pixel_format": "rgb24", "options": {"qp": "0"}}
     make_clip(folder / "in.mp4", width=16, height=16, frames=FRAMES, audio="aac", **lossless)
-    pacodec.encode(str(folder / "in.mp4"), str(folder / "a.pac"), gop_seconds=0.2, quality=1, predictor="none")
+    pacodec.encode(str(folder / "in.mp4"), str(folder / "a.pac"), gop_seconds=0.2, quality=1, coder="none")
     return (folder / "a.pac").read_bytes()
 
 
@@ -102,10 +99,10 @@ def surviving(data: bytes) -> list[int]:
     """Numbers of the GOPs that still decode, each of which must be unharmed; typed errors for the rest."""
     found = []
     with Reader(data) as reader:
-        coder = PaletteCoder(PaletteTransform(PALETTE), 6, 8)
+        coder = PaletteGrids(PaletteTransform(PALETTE), 6, 8)
         for number, entry in enumerate(reader.gops):
             with suppress(CorruptFileError, LimitError):
-                pictures = GopPictures(reader.header, coder, NonePredictor()).run(iter([reader.gop(number)]))
+                pictures = GopPictures(reader.header, coder, GopDecoders(SPEC)).run(iter([reader.gop(number)]))
                 np.testing.assert_array_equal(np.concatenate([made for *_, made in pictures]), PALETTE[CODES[:, 0]])
                 found.append(entry.first_frame // 6)
     return found
@@ -290,10 +287,10 @@ def test_a_wrong_gop_is_contained(kind, jobs, tmp_path):
 
 
 def test_what_is_too_much_to_hold_until_its_checksum_comes_is_left_out_too(monkeypatch):
-    monkeypatch.setattr("pacodec.decoder.AHEAD_BYTES", 100)
+    monkeypatch.setattr("pacodec.gop.pictures.AHEAD_BYTES", 100)
     reported = []
-    coder = PaletteCoder(PaletteTransform(PALETTE), 6, 8)
-    pictures = GopPictures(header(), coder, get_predictor("none"), 1, lambda gop, error: reported.append(str(error)))
+    coder = PaletteGrids(PaletteTransform(PALETTE), 6, 8)
+    pictures = GopPictures(header(), coder, GopDecoders(SPEC), 1, lambda gop, error: reported.append(str(error)))
     gops = [gop_of(0), gop_of(1, codes_crc=1), gop_of(2)]
     found = [(gop.first_frame + first, len(batch)) for gop, first, batch in pictures.run(iter(gops))]
     assert sum(n for _, n in found) == 12
@@ -302,11 +299,11 @@ def test_what_is_too_much_to_hold_until_its_checksum_comes_is_left_out_too(monke
 
 
 def test_random_access_finds_wrong_codes_at_the_end_of_the_gop_and_gives_nothing_more_of_it():
-    predictor = get_predictor("none")
-    good = GopCursor(gop_of(0), GridSpec(1, 6, 8, ordinal=False), predictor)
+    decoders = GopDecoders(SPEC)
+    good = GopCursor(gop_of(0), decoders)
     for frame in (5, 0, 3, 5, 2):
         np.testing.assert_array_equal(good.codes(frame), CODES[frame])
-    bad = GopCursor(gop_of(0, codes_crc=1), GridSpec(1, 6, 8, ordinal=False), predictor)
+    bad = GopCursor(gop_of(0, codes_crc=1), decoders)
     bad.codes(2)
     with pytest.raises(CorruptFileError, match="checksum"):
         bad.codes(5)
@@ -318,9 +315,9 @@ def test_random_access_finds_wrong_codes_at_the_end_of_the_gop_and_gives_nothing
 def test_a_gop_over_a_limit_with_right_crcs_leaves_the_others():
     data = file_of(gop_of(0), gop_of(1), gop_of(2))
     entry = Reader(data).gops[1]
-    payload = bytearray(data[entry.offset + 16 : entry.chunk.end - 4])
-    struct.pack_into("<I", payload, 8, 2**31)  # frames
-    wrong = data[: entry.offset + 16] + payload + struct.pack("<I", zlib.crc32(payload)) + data[entry.chunk.end :]
+    payload = bytearray(data[entry.offset + 12 : entry.chunk.end - 4])
+    struct.pack_into("<I", payload, 4, 2**31)  # frames
+    wrong = data[: entry.offset + 12] + payload + struct.pack("<I", zlib.crc32(payload)) + data[entry.chunk.end :]
     with Reader(wrong) as reader:
         with pytest.raises(LimitError, match="GOP 1"):
             reader.gop(1)
@@ -349,7 +346,7 @@ def front_of(data: bytes) -> int:
 
 
 def test_a_long_file_repeats_its_front_before_the_index(copied):
-    assert copied.count(b"head" + struct.pack("<Q", front_of(copied) - 20)) == 1
+    assert copied.count(b"head" + struct.pack("<I", front_of(copied) - 16)) == 1
     assert verify(Reader(copied)) == []
     with Reader(copied) as reader:
         assert sum(reader.sizes.values()) == len(copied)
@@ -386,15 +383,15 @@ def test_decode_with_the_copy(copied, tmp_path):
 
 
 def test_a_file_cut_and_without_its_front_is_refused(copied):
-    for data in (bytes(40) + copied[40:-1], bytes(40) + copied[40:-60]):
+    for data in (bytes(40) + copied[40:-1], bytes(40) + copied[40:-50]):
         with pytest.raises(CorruptFileError):
             Reader(data)
 
 
 def test_damage_to_the_copy_is_found_and_harmless(copied):
-    at = copied.rindex(b"head" + struct.pack("<Q", front_of(copied) - 20))
+    at = copied.rindex(b"head" + struct.pack("<I", front_of(copied) - 16))
     data = bytearray(copied)
-    data[at + 60] ^= 1
+    data[at + 40] ^= 1
     with Reader(bytes(data)) as reader:
         assert reader.frames == 2400
         assert any("head" in problem for problem in verify(reader))
@@ -402,14 +399,14 @@ def test_damage_to_the_copy_is_found_and_harmless(copied):
         Reader(bytes(40) + bytes(data[40:]))
 
 
-@pytest.mark.parametrize("position", [-1, 0, 32, 2**62, "text"])
+@pytest.mark.parametrize("position", [-1, 0, 20, 2**62, "text"])
 def test_an_index_that_lies_about_the_copy(position, copied):
     begin = copied.rindex(b"indx")
-    values = msgpack.unpackb(copied[begin + 16 : -32])
-    payload = msgpack.packb({**values, "head": position})
-    prefix = struct.pack("<4sQ", b"indx", len(payload))
+    values = unpack_map(copied[begin + 12 : -28], "index", 10**6)
+    payload = b"\0" + msgpack.packb({**values, "head": position})
+    prefix = struct.pack("<4sI", b"indx", len(payload))
     chunk = prefix + struct.pack("<I", zlib.crc32(prefix)) + payload + struct.pack("<I", zlib.crc32(payload))
-    lying = copied[:begin] + chunk + copied[-28:]
+    lying = copied[:begin] + chunk + copied[-24:]
     with suppress(PacodecError), Reader(lying) as reader:
         assert reader.frames == 2400
     with pytest.raises((CorruptFileError, UnsupportedError)):
@@ -417,14 +414,14 @@ def test_an_index_that_lies_about_the_copy(position, copied):
 
 
 def test_a_newer_version_is_not_taken_for_damage(copied):
-    fields = struct.pack("<8sHHIQI", b"\x89PAC\r\n\x1a\n", 2, 2, 0, 0, 0)
+    fields = struct.pack("<8sBBHI", b"\x89PAC\r\n\x1a\n", 3, 3, 0, 0)
     newer = fields + struct.pack("<I", zlib.crc32(fields))
     copy = copied.rindex(copied[:12])
-    payload = newer + copied[copy + 32 : copy + front_of(copied) - 20]
+    payload = newer + copied[copy + 20 : copy + front_of(copied) - 16]
     both = (
-        newer + copied[32:copy] + payload + struct.pack("<I", zlib.crc32(payload)) + copied[copy + len(payload) + 4 :]
+        newer + copied[20:copy] + payload + struct.pack("<I", zlib.crc32(payload)) + copied[copy + len(payload) + 4 :]
     )
-    with pytest.raises(UnsupportedError, match="version 2"):
+    with pytest.raises(UnsupportedError, match="version 3"):
         Reader(both)
 
 
@@ -433,5 +430,6 @@ def test_screens_are_what_they_were(screens_pac, tmp_path):
     path = tmp_path / "bad.pac"
     path.write_bytes(damaged(screens_pac.read_bytes(), 1))
     report = pacodec.decode(str(path), str(tmp_path / "out.mkv"), keep_going=True, lossless=True)
-    np.testing.assert_array_equal(Clip(tmp_path / "out.mkv").pictures, [screen(n) for n in [*range(8), *range(16, 24)]])
-    assert [(loss.first_frame, loss.last_frame) for loss in report.lost] == [(8, 15)]
+    kept = [screen(n) for n in [*range(10), *range(20, 24)]]
+    np.testing.assert_array_equal(Clip(tmp_path / "out.mkv").pictures, kept)
+    assert [(loss.first_frame, loss.last_frame) for loss in report.lost] == [(10, 19)]

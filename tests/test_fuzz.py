@@ -16,7 +16,7 @@ SECONDS = 15
 
 @pytest.fixture(autouse=True)
 def _embedded_models_only(monkeypatch, one_thread):
-    monkeypatch.setattr("pacodec.models.find_by_hash", targets.only_embedded)
+    monkeypatch.setattr("pacodec.models.library.find_by_hash", targets.only_embedded)
 
 
 @pytest.mark.parametrize("path", FINDINGS, ids=lambda path: path.stem)
@@ -37,6 +37,7 @@ def test_seeds_are_good_and_cover_every_target():
             assert not video.damage
 
 
+@pytest.mark.slow
 def test_a_minute_of_fuzzing_finds_nothing(tmp_path):
     pytest.importorskip("atheris")
     command = [sys.executable, FUZZ / "campaign.py", "--seconds", str(SECONDS), tmp_path]

@@ -17,7 +17,7 @@ import pacodec
 
 OLD = b"what was there before"
 FEW, MANY = 4, 50
-CODING = {"gop_seconds": 0.1, "jobs": 2, "predictor": "none"}
+CODING = {"gop_seconds": 0.1, "jobs": 2, "coder": "none"}
 
 
 def forked(work: Callable[[], object]) -> int:
@@ -102,7 +102,7 @@ def long_clip(tmp_path_factory) -> Path:
 def long_pac(long_clip, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("long_pac")
     make_video(folder / "in.mp4", [screen(n, 320, 240) for n in range(50)])
-    pacodec.encode(str(folder / "in.mp4"), str(folder / "short.pac"), predictor="none")
+    pacodec.encode(str(folder / "in.mp4"), str(folder / "short.pac"), coder="none")
     lengthen(folder / "short.pac", folder / "in.pac", 400)
     return folder / "in.pac"
 

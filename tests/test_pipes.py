@@ -54,7 +54,7 @@ def source(tmp_path_factory):
     return path
 
 
-CODING = {"gop_seconds": 0.2, "predictor": "none", "quality": 1}
+CODING = {"gop_seconds": 0.2, "coder": "none", "quality": 1}
 
 
 def through(monkeypatch: pytest.MonkeyPatch, data: bytes, work: Any, **options: Any) -> bytes:
@@ -73,7 +73,7 @@ def test_a_byte_at_a_time_makes_no_difference(source, tmp_path, monkeypatch):
     assert pacodec.verify(tmp_path / "dribbled.pac") == []
     # A pipe has no size and cannot be sampled all over: a buffered one is what to compare with.
     whole = subprocess.run(
-        program("encode", "-", "-", "--gop", "0.2", "--predictor", "none", "-q", "1"),
+        program("encode", "-", "-", "--gop", "0.2", "--coder", "none", "-q", "1"),
         input=source.read_bytes(),
         capture_output=True,
         timeout=120,
@@ -108,7 +108,7 @@ def test_damage_in_a_pipe_that_dribbles(source, tmp_path, monkeypatch):
 def test_processes_that_are_fed_and_read_a_byte_at_a_time(command, source, tmp_path):
     pacodec.encode(str(source), str(tmp_path / "a.pac"), **CODING)
     data = (source if command == "encode" else tmp_path / "a.pac").read_bytes()
-    options = ["--gop", "0.2", "--predictor", "none", "-q", "1"] if command == "encode" else ["--lossless"]
+    options = ["--gop", "0.2", "--coder", "none", "-q", "1"] if command == "encode" else ["--lossless"]
     process = subprocess.Popen(
         program(command, "-", "-", *options), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )

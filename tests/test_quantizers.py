@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from pacodec.autoencoders.quantizers import QUANTIZERS, kmeans_scalars
 from pacodec.errors import CorruptFileError, UsageError
-from pacodec.quantizers import QUANTIZERS, kmeans_scalars
 
 NONE, NAIVE, SCALE, KMEANS = (QUANTIZERS[name] for name in ("none", "naive", "scale", "kmeans"))
 floats = st.floats(0, 1, width=32, allow_subnormal=False)

@@ -59,13 +59,13 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("gops", [0, 1, 5])
 def test_an_interrupted_run_goes_on_to_the_same_bytes_sound_included(gops, clip, folder, monkeypatch):
-    options = {**OPTIONS, "quality": 1, "predictor": "none"}
+    options = {**OPTIONS, "quality": 1, "coder": "none"}
     unbroken = pacodec.encode(str(clip), str(folder.parent / "unbroken.pac"), **options)
     target = folder / "out.pac"
     stopped_after(gops, clip, target, monkeypatch, **options)
     coded = []
-    work = pacodec.pipeline._work
-    monkeypatch.setattr("pacodec.pipeline._work", lambda *arguments: coded.append(1) or work(*arguments))
+    work = pacodec.gop.pipeline._work
+    monkeypatch.setattr("pacodec.gop.pipeline._work", lambda *arguments: coded.append(1) or work(*arguments))
     report = pacodec.encode(str(clip), str(target), resume=True, **{**options, "jobs": 3})
     assert len(coded) == 6 - gops  # what was done is not done again
     assert target.read_bytes() == (folder.parent / "unbroken.pac").read_bytes()
@@ -74,7 +74,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes_sound_included(gops, clip,
 
 
 def test_interrupted_again_and_again(clip, folder, monkeypatch):
-    options = {**OPTIONS, "quality": 1, "predictor": "none"}
+    options = {**OPTIONS, "quality": 1, "coder": "none"}
     for gops in (1, 1, 4):
         stopped_after(gops, clip, folder / "out.pac", monkeypatch, **options)
     pacodec.encode(str(clip), str(folder / "out.pac"), resume=True, **options)
@@ -89,7 +89,7 @@ def test_colours_that_were_learned_on_the_way_are_known_again(folder, monkeypatc
         pictures[n] = pictures[n].copy()
         pictures[n][:2, :2] = (n, 2 * n, 200)
     source = make_video(folder.parent / "in.mp4", pictures)
-    options = {**OPTIONS, "predictor": "none"}
+    options = {**OPTIONS, "coder": "none", "effort": 1}
     stopped_after(3, source, folder / "out.pac", monkeypatch, **options)
     pacodec.encode(str(source), str(folder / "out.pac"), resume=True, **options)
     pacodec.encode(str(source), str(folder / "unbroken.pac"), **options)
@@ -115,7 +115,7 @@ def test_a_quality_that_was_missed_is_not_tried_again(folder, monkeypatch):
     for n in range(50, 70, 2):
         pictures[n] = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
     source = make_video(folder.parent / "in.mp4", pictures)
-    options = {"min_psnr": 99.0, "predictor": "none", "gop_seconds": 1.0}
+    options = {"min_psnr": 99.0, "coder": "none", "gop_seconds": 1.0, "effort": 1}
     reference = pacodec.encode(str(source), str(folder.parent / "unbroken.pac"), **options)
     close = Writer.close
 
@@ -137,7 +137,7 @@ def test_a_quality_that_was_missed_is_not_tried_again(folder, monkeypatch):
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "torn journal", "journal ahead"])
 def test_what_is_not_sound_is_done_again(damage, clip, folder, monkeypatch):
-    options = {**OPTIONS, "quality": 1, "predictor": "none"}
+    options = {**OPTIONS, "quality": 1, "coder": "none"}
     stopped_after(4, clip, folder / "out.pac", monkeypatch, **options)
     part, journal = folder / "out.pac.part", folder / "out.pac.part.journal"
     data, lines = bytearray(part.read_bytes()), journal.read_bytes()
@@ -157,7 +157,7 @@ def test_what_is_not_sound_is_done_again(damage, clip, folder, monkeypatch):
 
 
 def test_other_options_another_input_or_a_strange_file_are_refused(clip, screens, folder, monkeypatch):
-    options = {**OPTIONS, "quality": 1, "predictor": "none"}
+    options = {**OPTIONS, "quality": 1, "coder": "none"}
     target = folder / "out.pac"
     stopped_after(2, clip, target, monkeypatch, **options)
     before = (folder / "out.pac.part").read_bytes()
@@ -202,7 +202,7 @@ def test_killed_and_gone_on_with_from_the_command_line(kills, tmp_path):
     source = make_video(tmp_path / "in.mp4", [screen(n % 50, 64, 48) for n in range(40 if kills < 10 else 300)])
     folder = tmp_path / "out"
     folder.mkdir()
-    options = ["--gop", "0.08", "--predictor", "none"]
+    options = ["--gop", "0.08", "--coder", "none"]
     command = ["encode", source, folder / "out.pac", "--resume", *options]
     journal = folder / "out.pac.part.journal"
     rng = random.Random(kills)

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pacodec
-from pacodec.choose import SAMPLE_FRAMES
-from pacodec.container.squeeze import squeeze
 from pacodec.decoder import Decoder
 from pacodec.errors import CorruptFileError, LimitError, QualityError
+from pacodec.gop.survey import SAMPLE_FRAMES
 from pacodec.transforms.palette import learn_palette
-from pacodec.transforms.shades import ShadesTransform, frequent_colours, occurring_palette, without
+from pacodec.transforms.two_level_palette import ShadesTransform, frequent_colours, occurring_palette, without
 from pacodec.video.sample import sample_frames
+from pacodec.zstd_frames import pack
 
 
 def noise(*shape, seed=0, levels=256):
@@ -107,12 +107,12 @@ def test_a_palette_of_occurring_colours():
         {"shades": 7},
         {"added": [1]},
         {"shades": b""},
-        {"shades": squeeze(b"")},
-        {"shades": squeeze(bytes(255))},
-        {"shades": squeeze(bytes([1]) + bytes(255))},
-        {"shades": squeeze(bytes([1]) + bytes(255) + bytes(4))},  # number 0
-        {"shades": squeeze(bytes([2]) + bytes(255) + bytes([200, 55]) + bytes(6))},  # number 255
-        {"added": squeeze(bytes([1]) + bytes(255) + bytes([1]) + bytes(4))},
+        {"shades": pack(b"")},
+        {"shades": pack(bytes(255))},
+        {"shades": pack(bytes([1]) + bytes(255))},
+        {"shades": pack(bytes([1]) + bytes(255) + bytes(4))},  # number 0
+        {"shades": pack(bytes([2]) + bytes(255) + bytes([200, 55]) + bytes(6))},  # number 255
+        {"added": pack(bytes([1]) + bytes(255) + bytes([1]) + bytes(4))},
     ],
 )
 def test_malformed_parameters(wrong):
@@ -123,14 +123,14 @@ def test_malformed_parameters(wrong):
 
 def test_a_declared_size_is_checked_before_memory_is_taken():
     with pytest.raises(LimitError):
-        ShadesTransform.from_parameters({"palette": bytes(3), "shades": squeeze(bytes(1 << 20))})
+        ShadesTransform.from_parameters({"palette": bytes(3), "shades": pack(bytes(1 << 20))})
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=400), st.booleans())
 def test_any_bytes_are_read_or_refused(data, squeezed):
     try:
-        made = ShadesTransform.from_parameters({"palette": bytes(3), "shades": squeeze(data) if squeezed else data})
+        made = ShadesTransform.from_parameters({"palette": bytes(3), "shades": pack(data) if squeezed else data})
     except (CorruptFileError, LimitError):
         return
     assert ShadesTransform.from_parameters(made.parameters).parameters == made.parameters
@@ -151,7 +151,7 @@ def test_footage_that_outgrows_the_sample_is_still_lossless(tmp_path):
     pictures[20] = noise(264, 264)
     source = make_video(tmp_path / "in.mp4", pictures)
     assert len(frequent_colours(sample_frames(source, SAMPLE_FRAMES))) == 7
-    report = pacodec.encode(str(source), str(tmp_path / "out.pac"), lossless=True, predictor="none")
+    report = pacodec.encode(str(source), str(tmp_path / "out.pac"), lossless=True, coder="none")
     with Decoder(tmp_path / "out.pac") as video:
         assert all(np.array_equal(video[n], picture) for n, picture in enumerate(pictures))
     assert (report.transform, report.psnr) == ("palette", 100)

@@ -11,8 +11,8 @@ import pytest
 from conftest import cli, make_video, screen
 
 import pacodec
+from pacodec.autoencoders.loop import Progress
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
-from pacodec.learning.loop import Progress
 from pacodec.study import run as study_run
 from pacodec.study.dataset import Dataset, prepare
 from pacodec.study.journal import Journal
@@ -22,7 +22,7 @@ from pacodec.study.run import run
 from pacodec.study.tables import shortfalls
 from pacodec.study.train import Workshop
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

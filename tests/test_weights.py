@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from pacodec import limits
+from pacodec.autoencoders.neural import load_autoencoder
+from pacodec.autoencoders.registry import build
 from pacodec.errors import CorruptFileError, FileAccessError, LimitError, PacodecError, UnsupportedError
-from pacodec.transforms.neural import load_autoencoder
-from pacodec.transforms.registry import build
-from pacodec.weights import FORMAT_VERSION, ModelFile, ModelInfo, dump
+from pacodec.models.files import FORMAT_VERSION, ModelFile, ModelInfo, dump
 
 INFO = ModelInfo("vae", {"height": 24, "rank": 8, "width": 32}, {"clips": 3, "split": "none"}, {"psnr": 31.5})
 METADATA = {"pacodec": "1", "arch": "conv4", "hyperparameters": "{}", "training": "{}", "quality": "{}"}

@@ -26,10 +26,10 @@ def command(first: str, second: str, no_ssim: bool, as_json: bool) -> None:
                 "first": first,
                 "second": second,
                 "frames": found.frames,
-                "exact": loss.exact,
-                "psnr": None if loss.exact else loss.psnr,
-                "worst_psnr": None if loss.exact else loss.worst_psnr,
-                "worst_frame": loss.worst_frame,
+                "exact": found.exact,
+                "psnr": None if found.exact else loss.psnr,
+                "worst_psnr": None if found.exact else loss.worst_psnr,
+                "worst_frame": found.worst_frame,
                 "ssim": found.mean_ssim,
                 "time_difference": found.time_difference,
                 "only_first": found.only_first,
@@ -40,7 +40,9 @@ def command(first: str, second: str, no_ssim: bool, as_json: bool) -> None:
         )
         return
     ssim = "" if found.mean_ssim is None else f", SSIM {found.mean_ssim:.5f} (worst {min(found.ssim):.5f})"
-    click.echo(f"{found.frames} frames: {loss}{ssim}")
+    worst = f"worst frame {loss.worst_psnr:.2f} dB (number {found.worst_frame})"
+    quality = "exact" if found.exact else f"{loss.psnr:.2f} dB PSNR in RGB, {worst}"
+    click.echo(f"{found.frames} frames: {quality}{ssim}")
     if found.time_difference:
         click.echo(f"times differ by up to {found.time_difference:.6f} s")
     for name, count in ((first, found.only_first), (second, found.only_second)):

@@ -11,7 +11,7 @@ from pacodec.errors import CorruptFileError
 from pacodec.naming import naming
 
 if TYPE_CHECKING:
-    from pacodec.restore import DecodeReport
+    from pacodec.export import DecodeReport
 
 
 @click.command(epilog="Example: pacodec decode play.pac play.mp4 --start 10 --end 20")
@@ -51,7 +51,7 @@ def command(
     others get 4:2:0. gif, webp, apng and a picture a frame (%04d.png) are exact where they can be; y4m is for other
     programs.
     """
-    from pacodec.restore import decode
+    from pacodec.export import decode
 
     progress = ProgressLine("decoding")
     report = decode(
@@ -77,15 +77,9 @@ def command(
         say(f"note: {line}")
     if as_json and target != "-":
         loss = report.distortion
-        quality: dict[str, float | bool | None] = {
-            "exact": loss is None or loss.exact,
-            "psnr": None,
-            "worst_psnr": None,
-        }
-        if loss is not None and not loss.exact:
-            quality |= {"psnr": loss.psnr, "worst_psnr": loss.worst_psnr}
+        quality = loss and {"psnr": loss.psnr, "worst_psnr": loss.worst_psnr, "frames": loss.frames}
         speed = {"frames_per_second": report.frames / report.seconds}
-        print_json({"output": target, **asdict(report), "distortion": quality, **speed})
+        print_json({"output": target, **asdict(report), "distortion": quality, "exact": loss is None, **speed})
     else:
         _show(source, target, report)
     if report.damage:
@@ -99,6 +93,9 @@ def _show(source: str, target: str, report: "DecodeReport") -> None:
     written = f", {size(report.bytes)}" if report.bytes is not None else ""
     say(f"{source} -> {target}: {report.frames} frames of {report.width}x{report.height}{written}")
     loss = report.distortion
-    measured = "" if loss is None or loss.exact else f" ({loss.frames} frames measured); --lossless or .apng keeps all"
-    say(f"  output   {'exact' if loss is None else loss} against what the .pac holds{measured}")
+    quality = "exact"
+    if loss is not None:
+        worst = f"worst frame {loss.worst_psnr:.2f} dB, {loss.frames} frames measured"
+        quality = f"{loss.psnr:.2f} dB PSNR in RGB ({worst}); --lossless or .apng keeps every value"
+    say(f"  output   {quality}")
     say(f"  speed    {report.frames / report.seconds:.0f} frames/s, {report.seconds:.1f} s")

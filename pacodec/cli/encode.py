@@ -19,9 +19,9 @@ from pacodec.cli.run import ProgressLine, compared, print_json, say, size
     "--quantizer", type=click.Choice(["none", "naive", "scale", "kmeans"]), help="Of an autoencoder's codes [scale]."
 )
 @click.option(
-    "--predictor",
-    type=click.Choice(["none", "adaptive", "learned"]),
-    help="How codes become bytes: zstd of differences, context counts, or the model's network [learned if it has one].",
+    "--coder",
+    type=click.Choice(["engine", "none"]),
+    help="How codes become bytes: the engine, or zstd of differences  [the smaller for each GOP].",
 )
 @click.option(
     "--min-psnr", type=float, metavar="DB", help="Use a higher quality where needed to reach this, or fail with 6."
@@ -31,17 +31,9 @@ from pacodec.cli.run import ProgressLine, compared, print_json, say, size
     type=click.IntRange(1, 3),
     default=2,
     show_default=True,
-    help="How widely a model's lower qualities search for cheaper codes; 3 takes several times as long.",
+    help="1 reads the video once; 2 looks at all of it first; 3 searches more widely for cheaper codes.",
 )
-@click.option(
-    "--gop",
-    "gop_seconds",
-    type=float,
-    default=10.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="What a reader must decode to reach any frame.",
-)
+@click.option("--gop", "gop_seconds", type=float, metavar="SECONDS", help="No GOP is longer  [as content asks].")
 @click.option("--no-audio", is_flag=True, help="Leave the audio tracks out.")
 @click.option("--embed-model", is_flag=True, help="Put the model into the file.")
 @click.option("--verify", is_flag=True, help="Decode all codes again before the file is put in its place.")
@@ -57,10 +49,10 @@ def command(
     quality: int | None,
     lossless: bool,
     quantizer: str | None,
-    predictor: str | None,
+    coder: str | None,
     min_psnr: float | None,
     effort: int,
-    gop_seconds: float,
+    gop_seconds: float | None,
     no_audio: bool,
     embed_model: bool,
     verify: bool,
@@ -72,7 +64,7 @@ def command(
 ) -> None:
     """Compress a video (anything FFmpeg reads) into a .pac file. '-' is standard input or output."""
     from pacodec.encoder import encode
-    from pacodec.unfinished import PART_SUFFIX
+    from pacodec.gop.resume import PART_SUFFIX
 
     progress = ProgressLine("encoding")
     try:
@@ -83,7 +75,7 @@ def command(
             quality=quality,
             lossless=lossless,
             quantizer=quantizer,
-            predictor=predictor,
+            coder=coder,
             min_psnr=min_psnr,
             effort=effort,
             gop_seconds=gop_seconds,
@@ -113,12 +105,14 @@ def command(
             }
         )
         return
-    codec = " + ".join(part for part in (report.model or report.transform, report.quantizer, report.predictor) if part)
+    gops = ", ".join(f"{count} by {name}" for name, count in report.coders.items())
+    codec = " + ".join(dict.fromkeys((report.model or report.transform, report.quantizer)))
     rate = f"{report.bytes * 8 / 1000 / report.duration:.1f} kbit/s" if report.duration else "no duration"
     original = f", {compared(report.bytes, report.source_bytes, 'the source file')}" if report.source_bytes else ""
     shape = f"{report.frames} frames of {report.width}x{report.height}"
     say(f"{source} -> {target}: {shape}, {report.repeats} of them repeats")
     say(f"  codec    {codec} ({report.reason})")
     say(f"  size     {size(report.bytes)}, {rate}; {compared(report.bytes, report.raw_bytes, 'raw RGB')}{original}")
-    say(f"  quality  {report.psnr:.2f} dB PSNR in RGB ({report.psnr_frames} frames measured)")
-    say(f"  speed    {report.frames / report.seconds:.0f} frames/s, {report.seconds:.1f} s, {report.gops} GOPs")
+    worst = f"worst frame {report.psnr_low:.2f} dB, {report.psnr_frames} frames measured"
+    say(f"  quality  {report.psnr:.2f} dB PSNR in RGB ({worst})")
+    say(f"  speed    {report.frames / report.seconds:.0f} frames/s, {report.seconds:.1f} s; GOPs: {gops}")

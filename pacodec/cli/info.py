@@ -32,9 +32,10 @@ def command(file: str, as_json: bool) -> None:
         if found.rotation or found.pixel_aspect
         else "",
         "audio": f"{found.audio_tracks} tracks" if found.audio_tracks else "",
-        "codec": f"{found.transform}, quantizer {found.quantizer}, predictor {found.predictor}, codes {grid} a frame",
+        "codec": f"{found.transform}, quantizer {found.quantizer}, codes {grid} a frame",
         "model": model,
-        "size": f"{size(found.bytes)}, {rate}, {found.gops} GOPs",
+        "size": f"{size(found.bytes)}, {rate}",
+        "GOPs": ", ".join(f"{count} by {name}" for name, count in found.coders.items()),
         "ratio": f"{compared(found.bytes, found.raw_bytes, 'raw RGB')} ({size(found.raw_bytes)})",
         "source": f"{size(source)}, {compared(found.bytes, source, 'it')}" if source else "",
         "bytes": parts,

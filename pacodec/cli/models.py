@@ -4,11 +4,11 @@ from typing import Any
 
 import click
 
-from pacodec import models
 from pacodec.cli import options
 from pacodec.cli.run import print_json, say, size
 from pacodec.errors import PacodecError
-from pacodec.weights import ModelFile
+from pacodec.models import library as models
+from pacodec.models.files import ModelFile
 
 
 @click.command(epilog="Example: pacodec models")

@@ -16,7 +16,7 @@ import click
 from pacodec.errors import FileAccessError, PacodecError
 
 if TYPE_CHECKING:
-    from pacodec.learning.loop import Progress
+    from pacodec.training.request import Progress
 
 SIGNAL_EXIT = 128
 """Exit code of a command that a signal ended, less the number of the signal."""

@@ -1,6 +1,7 @@
 """`pacodec train`."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -9,17 +10,17 @@ from pacodec.cli.run import print_json, say, say_training
 from pacodec.cli.run import size as readable
 
 
-@click.command(epilog="Example: pacodec train day1.mp4 day2.mp4 day3.mp4 -o mygame.pacmodel --minutes 30")
+@click.command(epilog="Example: pacodec train day1.mp4 day2.mp4 day3.mp4 -o mygame.pacmodel")
 @click.argument("clips", metavar="CLIP...", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, metavar="NAME.pacmodel", help="The model file to write.")
 @click.option(
     "--arch",
-    default="predictive",
+    default="recording",
     show_default=True,
-    help="predictive (palette and learned predictor), or an autoencoder of the study: vanilla-500, vanilla-1000, "
-    "multilayer-500, multilayer-1000, conv4, conv5 or vae.",
+    help="recording (a palette, and the footage that helps most to foresee the rest), or an autoencoder of the study: "
+    "vanilla-500, vanilla-1000, multilayer-500, multilayer-1000, conv4, conv5 or vae.",
 )
-@click.option("--minutes", type=float, default=15.0, show_default=True, help="How long to train.")
+@click.option("--minutes", type=float, help="How long to train a network  [15; the post-filter of noisy footage 4].")
 @click.option("--steps", type=click.IntRange(1), help="Steps to train, instead of minutes.")
 @click.option("--size", metavar="WxH", help="Resize the clips [as they are; 160x200 for fixed-size networks].")
 @click.option("--rank", type=click.IntRange(0), help="Rank of linear layers, 0 for full matrices [64; vae 256].")
@@ -33,7 +34,7 @@ def command(
     clips: tuple[str, ...],
     output: str,
     arch: str,
-    minutes: float,
+    minutes: float | None,
     steps: int | None,
     size: str | None,
     rank: int | None,
@@ -45,7 +46,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Train a model on your own footage. Repeat an interrupted command to go on where it stopped."""
-    from pacodec.training import train
+    from pacodec.training.request import CHECKPOINT_SUFFIX
+    from pacodec.training.train import train
 
     try:
         report = train(
@@ -64,12 +66,14 @@ def command(
             report=say_training,
         )
     except KeyboardInterrupt:
-        say(f"the same command goes on from {output}.checkpoint, if training had begun")
+        if Path(output + CHECKPOINT_SUFFIX).exists():
+            say(f"the same command goes on from {output}{CHECKPOINT_SUFFIX}")
         raise
     if as_json:
         print_json({"output": output, **asdict(report)})
         return
-    say(f"{output}: {report.arch}, {readable(report.model_bytes)}, {report.steps} steps in {report.seconds:.0f} s")
+    trained = f", {report.steps} steps" if report.steps else ""
+    say(f"{output}: {report.arch}, {readable(report.model_bytes)}{trained}, made in {report.seconds:.0f} s")
     low = f"worst clip {report.psnr_low:.2f}" if report.bits else f"95% of them over {report.psnr_low:.2f} dB"
     say(f"  {report.psnr:.2f} dB PSNR on {report.test_frames} held-out frames ({low})")
     say(f"  {report.code_values} codes a frame; {report.split}")

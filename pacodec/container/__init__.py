@@ -1,17 +1,15 @@
-"""The .pac container, version 1; FORMAT.md specifies it. Imports neither torch nor PyAV."""
+"""The .pac container, version 2; FORMAT.md specifies it. Imports neither torch nor PyAV nor the C core."""
 
-from pacodec.container.gop import MAX_PTS, Gop
-from pacodec.container.header import Component, Header, ModelRef
+from pacodec.container.gop import ENGINE, MAX_PTS, Gop
+from pacodec.container.header import MAGIC, VERSION, Component, Header, ModelRef, ReferenceInfo
 from pacodec.container.index import GopEntry
-from pacodec.container.losses import Extent, Loss, Survivors
-from pacodec.container.parts import sound_until
-from pacodec.container.preamble import MAGIC, VERSION
-from pacodec.container.reader import Reader
-from pacodec.container.stream import StreamReader
-from pacodec.container.verify import verify
+from pacodec.container.reader import Reader, StreamReader, verify
+from pacodec.container.recovery import Extent, Loss, Survivors, sound_until
+from pacodec.container.reference import describe_reference
 from pacodec.container.writer import Writer
 
 __all__ = [
+    "ENGINE",
     "MAGIC",
     "MAX_PTS",
     "VERSION",
@@ -23,9 +21,11 @@ __all__ = [
     "Loss",
     "ModelRef",
     "Reader",
+    "ReferenceInfo",
     "StreamReader",
     "Survivors",
     "Writer",
+    "describe_reference",
     "sound_until",
     "verify",
 ]

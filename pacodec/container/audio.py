@@ -3,7 +3,7 @@
     offset  size  field
     0       4     packets p, u32
     4       4     length t of the table, u32
-    8       t     table (squeezed varints): five columns of p each
+    8       t     table (varints, packed as by `zstd_frames`): five columns of p each
     8+t     ..    the packets' bytes, one after another
 
 Columns: stream * 2 + keyframe; zigzag of pts less that of the stream's previous packet in this chunk (or 0); zigzag of
@@ -17,10 +17,10 @@ import numpy as np
 
 from pacodec import limits
 from pacodec.container.gop import MAX_PTS
-from pacodec.container.squeeze import squeeze, unsqueeze
-from pacodec.container.varint import MAX_VARINT_BYTES, decode_varints, encode_varints, unzigzag, zigzag
+from pacodec.container.packing import MAX_VARINT_BYTES, decode_varints, encode_varints, unzigzag, zigzag
 from pacodec.errors import CorruptFileError
 from pacodec.media import AudioPacket
+from pacodec.zstd_frames import pack, unpack
 
 FIELDS = struct.Struct("<II")
 COLUMNS = 5
@@ -59,7 +59,7 @@ def unpack_audio(data: bytes, streams: int) -> list[AudioPacket]:
     offset = FIELDS.size + table_length
     if offset > len(data):
         raise CorruptFileError("an audio table is longer than its chunk")
-    packed = unsqueeze(data[FIELDS.size : offset], "audio tables", count * MAX_PACKET_ROW)
+    packed = unpack(data[FIELDS.size : offset], "audio tables", count * MAX_PACKET_ROW)
     table = decode_varints(packed, COLUMNS * count)
     if len(table) != COLUMNS * count:
         raise CorruptFileError(f"an audio table has {len(table)} values instead of {COLUMNS * count}")
@@ -109,7 +109,7 @@ def _pack(packets: Sequence[AudioPacket]) -> bytes:
         np.array([packet.duration for packet in packets], np.int64),
         np.array([len(packet.data) for packet in packets], np.int64),
     )
-    table = squeeze(encode_varints(np.concatenate(columns)))
+    table = pack(encode_varints(np.concatenate(columns)))
     return b"".join((FIELDS.pack(len(packets), len(table)), table, *(packet.data for packet in packets)))
 
 

@@ -2,10 +2,10 @@
 
 offset  size  field
 0       4     type: ASCII letters; uppercase first = critical, lowercase first = optional
-4       8     length n of the payload, u64
-12      4     CRC-32 of bytes 0..11, u32: recovery may trust a length that it covers
-16      n     payload
-16+n    4     CRC-32 of the payload, u32
+4       4     length n of the payload, u32
+8       4     CRC-32 of bytes 0..7, u32: recovery may trust a length that it covers
+12      n     payload
+12+n    4     CRC-32 of the payload, u32
 """
 
 import re
@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pacodec import limits
-from pacodec.container.preamble import PREAMBLE_BYTES
 from pacodec.container.source import WINDOW, Source
 from pacodec.errors import CorruptFileError, UnsupportedError
 
-HEAD, MODEL, GOP, AUDIO, FRONT, INDEX, TAIL = "HEAD", "modl", "GOPC", "audp", "head", "indx", "tail"
+HEAD, REFERENCE, MODEL, GOP, AUDIO = "HEAD", "REFR", "modl", "GOPC", "audp"
+FRONT, INDEX, TAIL = "head", "indx", "tail"
 
-PREFIX = struct.Struct("<4sQ")
+PREFIX = struct.Struct("<4sI")
 CRC = struct.Struct("<I")
 PREFIX_BYTES = PREFIX.size + CRC.size
 OVERHEAD = PREFIX_BYTES + CRC.size
@@ -29,10 +29,11 @@ OVERHEAD = PREFIX_BYTES + CRC.size
 
 MOST = {
     HEAD: limits.MAX_HEADER_BYTES,
+    REFERENCE: 2 * limits.MAX_REFERENCE_BYTES,
     MODEL: limits.MAX_MODEL_BYTES,
     GOP: limits.MAX_GOP_BYTES,
     AUDIO: limits.MAX_AUDIO_BYTES,
-    FRONT: PREAMBLE_BYTES + limits.MAX_HEADER_BYTES,
+    FRONT: 2 * limits.MAX_HEADER_BYTES,
     INDEX: limits.MAX_INDEX_BYTES,
     TAIL: 8,
 }
@@ -71,7 +72,7 @@ class Chunk:
 
 
 def prefix(kind: str, length: int) -> bytes:
-    """The 16 bytes before the payload; LimitError when the payload is too long for its type."""
+    """The 12 bytes before the payload; LimitError when the payload is too long for its type."""
     limits.check(f"the length of a {kind} chunk", length, MOST[kind])
     head = PREFIX.pack(kind.encode(), length)
     return head + CRC.pack(zlib.crc32(head))

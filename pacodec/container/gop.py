@@ -1,13 +1,15 @@
 """The GOPC chunk: one independent group of pictures, little-endian.
 
-offset  size  field
-0       8     number of the first frame in the file, u64
-8       4     frames n, u32: 1 ..
-12      4     coded frames, u32: n less the repeats
-16      4     CRC-32 of the decoded codes of the coded frames, in order, u32
-20      4     length s of the side map, u32
-24      s     side map, msgpack
-24+s    ..    the predictor's payload
+    offset  size  field
+    0       4     number of the first frame in the file, u32
+    4       4     frames n, u32: 1 ..
+    8       4     coded frames, u32: n less the repeats
+    12      4     CRC-32 of the decoded codes of the coded frames, in order, u32
+    16      4     length s of the side map, u32
+    20      s     side map
+    20+s    ..    the coder's payload
+
+Side map: pts; and where they are not what is usual: repeats, coder (a name), coder_params, quantizer, transform.
 """
 
 import struct
@@ -19,26 +21,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
-from pacodec.container import mapping
-from pacodec.container.squeeze import squeeze, unsqueeze
-from pacodec.container.varint import MAX_VARINT_BYTES, decode_varints, encode_varints, unzigzag, zigzag
+from pacodec.container import packing
+from pacodec.container.header import Component
+from pacodec.container.packing import MAX_VARINT_BYTES, decode_varints, encode_varints, unzigzag, zigzag
 from pacodec.errors import CorruptFileError
+from pacodec.zstd_frames import pack, unpack
 
-FIELDS = struct.Struct("<QIIII")
+FIELDS = struct.Struct("<IIIII")
 MAX_PTS = 1 << 59
 """Magnitude of a presentation timestamp: second differences of these still fit a 62-bit zigzag."""
+ENGINE = "engine"
+"""The coder of a GOP that names none."""
+ENGINE_CODER = Component(ENGINE)
 MAX_SIDE_BYTES = limits.MAX_HEADER_BYTES
 
 
 @dataclass(frozen=True, eq=False)
 class Gop:
-    """n frames that decode without any others; checked when made.
+    """n frames that decode without other GOPs; checked when made.
 
     first_frame: number of the first frame in the file. pts: int64 [n + 1], presentation timestamps in units of the
     video's time base, strictly increasing, the last being the end of the last frame (it may equal that frame's start).
     repeats: bool [n], frames identical to their predecessor, which have no codes; never the first. codes_crc:
-    zlib.crc32 of the codes of the other frames, in order. payload: the predictor's bytes. quantizer, transform:
-    parameters of this GOP that override the header's. Raises CorruptFileError or LimitError.
+    zlib.crc32 of the codes of the other frames, in order. payload: the coder's bytes. coder: what made them.
+    quantizer, transform: parameters of this GOP that override the header's. Raises CorruptFileError or LimitError.
     """
 
     first_frame: int
@@ -48,6 +54,7 @@ class Gop:
     payload: bytes
     quantizer: Mapping[str, Any] = field(default_factory=dict)
     transform: Mapping[str, Any] = field(default_factory=dict)
+    coder: Component = ENGINE_CODER
 
     def __post_init__(self) -> None:
         limits.check("the frames of a GOP", self.frames, limits.MAX_GOP_FRAMES, least=1)
@@ -85,15 +92,19 @@ class Gop:
         return int(self.pts[-1])
 
     def to_payload(self) -> tuple[bytes, bytes]:
-        """The chunk's payload in two parts: fields and side map, then the predictor's payload."""
+        """The chunk's payload in two parts: fields and side map, then the coder's payload."""
         side: dict[str, Any] = {"pts": _pack_pts(np.asarray(self.pts, np.int64))}
         if self.repeats.any():
-            side["repeats"] = squeeze(np.packbits(self.repeats, bitorder="little").tobytes())
+            side["repeats"] = pack(np.packbits(self.repeats, bitorder="little").tobytes())
+        if self.coder.name != ENGINE:
+            side["coder"] = self.coder.name
+        if self.coder.params:
+            side["coder_params"] = self.coder.params
         if self.quantizer:
             side["quantizer"] = self.quantizer
         if self.transform:
             side["transform"] = self.transform
-        packed = mapping.pack_map(side, "side map")
+        packed = packing.pack_map(side, "side map")
         limits.check("the length of a side map", len(packed), MAX_SIDE_BYTES)
         fields = FIELDS.pack(self.first_frame, self.frames, self.coded_frames, self.codes_crc, len(packed))
         return fields + packed, self.payload
@@ -105,19 +116,28 @@ class Gop:
         if side_end > len(data):
             raise CorruptFileError("the side map is longer than its chunk")
         limits.check("the frames of a GOP", frames, limits.MAX_GOP_FRAMES, least=1)
-        side = mapping.unpack_map(data[FIELDS.size : side_end], "side map", MAX_SIDE_BYTES)
+        side = packing.unpack_map(data[FIELDS.size : side_end], "side map", MAX_SIDE_BYTES)
         gop = cls(
             first_frame=first_frame,
-            pts=_unpack_pts(mapping.field(side, "pts", bytes, "side map"), frames),
+            pts=_unpack_pts(packing.field(side, "pts", bytes, "side map"), frames),
             repeats=_unpack_repeats(side, frames),
             codes_crc=codes_crc,
             payload=data[side_end:],
-            quantizer=mapping.field(side, "quantizer", dict, "side map") if "quantizer" in side else {},
-            transform=mapping.field(side, "transform", dict, "side map") if "transform" in side else {},
+            quantizer=_params(side, "quantizer"),
+            transform=_params(side, "transform"),
+            coder=Component(
+                packing.field(side, "coder", str, "side map") if "coder" in side else ENGINE,
+                _params(side, "coder_params"),
+            ),
         )
         if gop.coded_frames != coded_frames:
             raise CorruptFileError(f"{coded_frames} frames are coded, but {gop.coded_frames} do not repeat another")
         return gop
+
+
+def _params(side: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = packing.field(side, key, dict, "side map") if key in side else {}
+    return found
 
 
 def side_extent(fields: bytes) -> tuple[int, int, int, int, int]:
@@ -134,11 +154,11 @@ def _pack_pts(pts: NDArray[np.int64]) -> bytes:
     steps = np.diff(pts)
     column = np.concatenate((pts[:1], steps[:1], np.diff(steps)))
     used = np.flatnonzero(column)
-    return squeeze(encode_varints(zigzag(column[: used[-1] + 1 if used.size else 0])))
+    return pack(encode_varints(zigzag(column[: used[-1] + 1 if used.size else 0])))
 
 
 def _unpack_pts(data: bytes, frames: int) -> NDArray[np.int64]:
-    packed = unsqueeze(data, "timestamps", MAX_VARINT_BYTES * (frames + 1))
+    packed = unpack(data, "timestamps", MAX_VARINT_BYTES * (frames + 1))
     stored = unzigzag(decode_varints(packed, frames + 1))
     column = np.zeros(frames + 1, np.int64)
     column[: len(stored)] = stored
@@ -151,7 +171,7 @@ def _unpack_repeats(side: Mapping[str, Any], frames: int) -> NDArray[np.bool_]:
     if "repeats" not in side:
         return np.zeros(frames, np.bool_)
     size = -(-frames // 8)
-    bits = unsqueeze(mapping.field(side, "repeats", bytes, "side map"), "repeat flags", size)
+    bits = unpack(packing.field(side, "repeats", bytes, "side map"), "repeat flags", size)
     flags = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little").astype(np.bool_)
     if len(bits) != size or flags[frames:].any():
         raise CorruptFileError(f"the repeat flags do not fit {frames} frames")

@@ -1,25 +1,51 @@
-"""The HEAD chunk: everything a decoder needs before the first GOP, as one msgpack map.
+"""What a file begins with, without which nothing can be decoded, and its copy at the end.
 
-writer     str     what wrote the file
-video      map     size, pixel aspect, rotation, colour, time base
-grid       map     channels, height, width: int; ordinal: bool
-transform  map     name: str, params: map
-quantizer  map     name: str, params: map
-predictor  map     name: str, params: map
-model      map     name: str, sha256: 32 bytes; nil when none is needed
-audio      array   one map a track
+First the preamble, 20 bytes, little-endian:
+
+    offset  size  field
+    0       8     magic 89 50 41 43 0D 0A 1A 0A
+    8       1     version of the format, u8
+    9       1     oldest version of a reader that can read the file, u8
+    10      2     flags, u16: 0; unknown bits are ignored
+    12      4     frames in the file, u32; 0 = not known when these bytes were written
+    16      4     CRC-32 of bytes 0..15, u32
+
+Then the HEAD chunk, one map:
+
+    writer     str     what wrote the file
+    video      map     size, pixel aspect, rotation, colour, time base, and audio: one map a track
+    grid       map     channels, height, width: int; ordinal: bool
+    transform  map     name: str, params: map
+    quantizer  map     name: str, params: map
+    model      map     name: str, sha256: 32 bytes; nil when none is needed
+    reference  map     bytes, crc: int; segments: array of [frames, bytes]; nil when there is none
+
+The payload of the copy, a head chunk that the index points at: the preamble, then HEAD's payload.
 """
 
+import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from pacodec import limits
-from pacodec.container import mapping
-from pacodec.errors import CorruptFileError
+from pacodec.container import chunks, packing
+from pacodec.container.chunks import Chunk
+from pacodec.container.source import SizedSource, Source
+from pacodec.errors import CorruptFileError, LimitError, UnsupportedError
 from pacodec.grids import GridSpec
 from pacodec.media import VideoFormat
 
+MAGIC = b"\x89PAC\r\n\x1a\n"
+VERSION = 2
+FIELDS = struct.Struct("<8sBBHI")
+CRC = struct.Struct("<I")
+PREAMBLE_BYTES = FIELDS.size + CRC.size
+COPY_SHARE = 100
+"""A copy is written where the file before it is this many times as long."""
+HEAD_KEY = "head"
+"""Of the index: where the copy is."""
 MAX_NAME = 256
 """Characters of a name."""
 SHA256_BYTES = 32
@@ -27,7 +53,7 @@ SHA256_BYTES = 32
 
 @dataclass(frozen=True)
 class Component:
-    """A transform, quantizer or predictor: its registered name and its parameters (plain msgpack values)."""
+    """A transform, a quantizer or the coder of a GOP: its name and its parameters (plain msgpack values)."""
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -42,7 +68,7 @@ class Component:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], what: str) -> Self:
         """The inverse of `to_dict`; CorruptFileError for missing or wrong fields."""
-        return cls(mapping.field(values, "name", str, what), mapping.field(values, "params", dict, what))
+        return cls(packing.field(values, "name", str, what), packing.field(values, "params", dict, what))
 
 
 @dataclass(frozen=True)
@@ -59,6 +85,42 @@ class ModelRef:
 
 
 @dataclass(frozen=True)
+class ReferenceInfo:
+    """The recording that a file brings for its GOPs to begin after: what it takes to find, check and repair it.
+
+    size: bytes of all segments. crc: CRC-32 of those. segments: frames and bytes of each. GOPs of the coder "reference"
+    are the same grids: those of one segment each.
+    """
+
+    size: int
+    crc: int
+    segments: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        limits.check("the size of the reference", self.size, limits.MAX_REFERENCE_BYTES, least=1)
+        limits.check("the segments of the reference", len(self.segments), limits.MAX_REFERENCE_SEGMENTS, least=1)
+        limits.check("the checksum of the reference", self.crc, (1 << 32) - 1)
+        for frames, length in self.segments:
+            limits.check("the frames of a segment", frames, limits.MAX_GOP_FRAMES, least=1)
+            limits.check("the bytes of a segment", length, limits.MAX_REFERENCE_BYTES)
+        if sum(length for _, length in self.segments) != self.size:
+            raise CorruptFileError("header: the segments of the reference do not add up to its size")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The map that the header carries."""
+        return {"bytes": self.size, "crc": self.crc, "segments": [list(segment) for segment in self.segments]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`; CorruptFileError or LimitError for wrong fields."""
+        segments = packing.field(values, "segments", list, "header: reference")
+        if not all(isinstance(item, list) and [type(value) for value in item] == [int, int] for item in segments):
+            raise CorruptFileError("header: the segments of the reference are not pairs of integers")
+        size, crc = (packing.field(values, key, int, "header: reference") for key in ("bytes", "crc"))
+        return cls(size, crc, tuple((frames, length) for frames, length in segments))
+
+
+@dataclass(frozen=True)
 class Header:
     """What the HEAD chunk says; checked when made, so that every instance can be written and every read one trusted.
 
@@ -70,8 +132,8 @@ class Header:
     grid: GridSpec
     transform: Component
     quantizer: Component
-    predictor: Component
     model: ModelRef | None = None
+    reference: ReferenceInfo | None = None
 
     def __post_init__(self) -> None:
         _check_name(self.writer, "writer")
@@ -94,45 +156,137 @@ class Header:
             },
             "transform": self.transform.to_dict(),
             "quantizer": self.quantizer.to_dict(),
-            "predictor": self.predictor.to_dict(),
             "model": self.model and {"name": self.model.name, "sha256": self.model.sha256},
+            "reference": self.reference and self.reference.to_dict(),
         }
-        data = mapping.pack_map(values, "header")
+        data = packing.pack_map(values, "header")
         limits.check("the length of the header", len(data), limits.MAX_HEADER_BYTES)
         return data
 
     @classmethod
     def from_msgpack(cls, data: bytes) -> Self:
         """Read an untrusted HEAD payload; keys that this version does not know are ignored."""
-        values = mapping.unpack_map(data, "header", limits.MAX_HEADER_BYTES)
-        grid = mapping.field(values, "grid", dict, "header")
-        model = values.get("model")
+        values = packing.unpack_map(data, "header", limits.MAX_HEADER_BYTES)
+        grid = packing.field(values, "grid", dict, "header")
+        model, reference = values.get("model"), values.get("reference")
         return cls(
-            writer=mapping.field(values, "writer", str, "header"),
-            video=VideoFormat.from_dict(mapping.field(values, "video", dict, "header")),
+            writer=packing.field(values, "writer", str, "header"),
+            video=VideoFormat.from_dict(packing.field(values, "video", dict, "header")),
             grid=GridSpec(
-                channels=mapping.field(grid, "channels", int, "header: grid"),
-                height=mapping.field(grid, "height", int, "header: grid"),
-                width=mapping.field(grid, "width", int, "header: grid"),
-                ordinal=mapping.field(grid, "ordinal", bool, "header: grid"),
+                channels=packing.field(grid, "channels", int, "header: grid"),
+                height=packing.field(grid, "height", int, "header: grid"),
+                width=packing.field(grid, "width", int, "header: grid"),
+                ordinal=packing.field(grid, "ordinal", bool, "header: grid"),
             ),
             transform=_component(values, "transform"),
             quantizer=_component(values, "quantizer"),
-            predictor=_component(values, "predictor"),
-            model=None if model is None else _model_ref(mapping.field(values, "model", dict, "header")),
+            model=None if model is None else _model_ref(packing.field(values, "model", dict, "header")),
+            reference=None
+            if reference is None
+            else ReferenceInfo.from_dict(packing.field(values, "reference", dict, "header")),
         )
 
 
 def _component(values: Mapping[str, Any], key: str) -> Component:
-    return Component.from_dict(mapping.field(values, key, dict, "header"), f"header: {key}")
+    return Component.from_dict(packing.field(values, key, dict, "header"), f"header: {key}")
 
 
 def _model_ref(values: Mapping[str, Any]) -> ModelRef:
-    name = mapping.field(values, "name", str, "header: model")
-    return ModelRef(name, mapping.field(values, "sha256", bytes, "header: model"))
+    name = packing.field(values, "name", str, "header: model")
+    return ModelRef(name, packing.field(values, "sha256", bytes, "header: model"))
 
 
 def _check_name(text: str, what: str) -> None:
     # Names are printed on terminals: no escape sequences.
     if not text.isprintable() or len(text) > MAX_NAME:
         raise CorruptFileError(f"header: the {what} is over {MAX_NAME} characters or holds unprintable ones")
+
+
+def pack_preamble(frames: int) -> bytes:
+    """The preamble of a file of `frames` frames, 0 when not known yet."""
+    fields = FIELDS.pack(MAGIC, VERSION, VERSION, 0, frames)
+    return fields + CRC.pack(zlib.crc32(fields))
+
+
+def unpack_preamble(raw: bytes) -> int:
+    """Check the preamble and return its frame count, 0 when not known.
+
+    CorruptFileError when these are not the first bytes of a .pac file or are damaged, UnsupportedError when a newer
+    reader is needed, LimitError for too many frames.
+    """
+    if not raw.startswith(MAGIC):
+        raise CorruptFileError("not a .pac file" if raw else "not a .pac file: it is empty")
+    if len(raw) < PREAMBLE_BYTES:
+        raise CorruptFileError(f"cut short: {len(raw)} bytes are left of the {PREAMBLE_BYTES} that begin a .pac file")
+    _, version, min_reader, _, frames = FIELDS.unpack_from(raw)
+    # Before the CRC: a later version may lay the rest out differently.
+    if min_reader > VERSION:
+        raise UnsupportedError(
+            f"format version {version} needs a reader of version {min_reader} or newer, this one has {VERSION}"
+        )
+    if version < VERSION:
+        raise UnsupportedError(f"format version {version} was given up before anything was stored in it")
+    if raw[FIELDS.size : PREAMBLE_BYTES] != CRC.pack(zlib.crc32(raw[: FIELDS.size])):
+        raise CorruptFileError("the first bytes are damaged (CRC mismatch)")
+    return limits.check("the number of frames", int(frames), limits.MAX_FRAMES)
+
+
+@dataclass(frozen=True)
+class Front:
+    """Declared frames (0 = unknown), the header, and the HEAD chunk that holds it."""
+
+    frames: int
+    header: Header
+    head: Chunk
+
+
+def read_front(source: Source) -> Front:
+    """The front of a file; CorruptFileError, UnsupportedError or LimitError where it is not usable."""
+    frames = unpack_preamble(source.read_at(0, PREAMBLE_BYTES))
+    head = chunks.chunk_at(source, PREAMBLE_BYTES)
+    if head is None or head.kind != chunks.HEAD:
+        raise CorruptFileError("the header is damaged or missing, nothing can be decoded without it")
+    return Front(frames, Header.from_msgpack(chunks.read_payload(source, head)), head)
+
+
+def pack_front(frames: int, header: bytes) -> bytes:
+    """The payload of the copy, of the payload of HEAD."""
+    return pack_preamble(frames) + header
+
+
+def unpack_front(payload: bytes) -> Front:
+    """The front that a copy repeats, the HEAD chunk where it was; raises as `read_front`."""
+    frames, header = unpack_preamble(payload[:PREAMBLE_BYTES]), payload[PREAMBLE_BYTES:]
+    return Front(frames, Header.from_msgpack(header), Chunk(chunks.HEAD, PREAMBLE_BYTES, len(header)))
+
+
+def index_chunk(source: SizedSource) -> Chunk | None:
+    """The indx chunk that the last bytes of a file point at, None where they are no tail.
+
+    CorruptFileError for a tail that is damaged or points elsewhere.
+    """
+    begin = source.size - chunks.OVERHEAD - chunks.MOST[chunks.TAIL]
+    tail = chunks.chunk_at(source, begin) if begin >= 0 else None
+    if tail is None or tail.kind != chunks.TAIL or tail.end != source.size:
+        return None
+    position = int.from_bytes(chunks.read_payload(source, tail), "little")
+    chunk = chunks.chunk_at(source, position) if position < tail.offset else None
+    if chunk is None or chunk.kind != chunks.INDEX or chunk.end != tail.offset:
+        raise CorruptFileError("index: the last bytes do not point at it")
+    return chunk
+
+
+def recover_front(source: SizedSource) -> Front | None:
+    """The front from its copy; None where the file has none that can be read. UnsupportedError for a newer version."""
+    try:
+        index = index_chunk(source)
+        if index is None:
+            return None
+        values = packing.unpack_map(chunks.read_payload(source, index), "index", limits.MAX_INDEX_BYTES)
+        position = packing.field(values, HEAD_KEY, int, "index")
+        copy = chunks.chunk_at(source, position) if PREAMBLE_BYTES <= position < index.offset else None
+        if copy is None or copy.kind != chunks.FRONT or copy.end > index.offset:
+            return None
+        return unpack_front(chunks.read_payload(source, copy))
+    except (CorruptFileError, LimitError):
+        return None

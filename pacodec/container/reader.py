@@ -1,18 +1,32 @@
-"""Reads a .pac file in any order, from a path, an open file, or memory; damaged files as far as they go."""
+"""Reads .pac files: in any order from a path, an open file or memory, or front to back from a pipe; damaged ones as far
+as they go.
+"""
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from pacodec.container import chunks
 from pacodec.container.audio import unpack_audio
-from pacodec.container.front import Front, index_chunk, read_front, recover_front
 from pacodec.container.gop import Gop
+from pacodec.container.header import Front, index_chunk, read_front, recover_front, unpack_front
 from pacodec.container.index import GopEntry, Index
-from pacodec.container.parts import DAMAGE, Notes, find_model, read_gop
-from pacodec.container.rebuild import Rebuilt, is_doubtful, rebuild
-from pacodec.container.source import Readable, open_source
-from pacodec.errors import CorruptFileError, UnsupportedError
+from pacodec.container.recovery import (
+    DAMAGE,
+    Notes,
+    Rebuilt,
+    Timeline,
+    find_model,
+    front_end,
+    intact_chunks,
+    is_doubtful,
+    read_gop,
+    read_index,
+    rebuild,
+)
+from pacodec.container.reference import read_reference, reference_chunk
+from pacodec.container.source import Readable, StreamSource, open_source
+from pacodec.errors import CorruptFileError, PacodecError, UnsupportedError
 from pacodec.media import AudioPacket
 
 
@@ -71,11 +85,14 @@ class Reader:
     def sizes(self) -> dict[str, int]:
         """Bytes of the file by kind; they add up to its size.
 
-        codes: predictors' payloads. side: the rest of the GOPs (timestamps, parameters, CRCs). header: first 32 bytes
-        and HEAD chunk, and their copy. index, audio, model: their chunks. other: unknown chunks and damage.
+        codes: coders' payloads. reference: what GOPs begin after. side: the rest of the GOPs (timestamps, parameters,
+        CRCs). header: preamble and HEAD chunk, and their copy. index, audio, model: their chunks. other: unknown chunks
+        and damage.
         """
+        reference = reference_chunk(self.header, self._front.head)
         sizes = {
             "codes": self._codes_bytes,
+            "reference": reference.end - reference.offset if reference else 0,
             "side": sum(entry.length + chunks.OVERHEAD for entry in self.gops) - self._codes_bytes,
             "header": self.head_end + self._copy_bytes,
             "index": self._index_bytes,
@@ -110,6 +127,10 @@ class Reader:
     def model_bytes(self) -> bytes | None:
         """The embedded model file, None when there is none; CorruptFileError when it is damaged."""
         return None if self._model is None else chunks.read_payload(self.source, self._model)
+
+    def reference(self) -> list[bytes]:
+        """The segments of the reference that GOPs begin after, if there is one; CorruptFileError when it is lost."""
+        return read_reference(self.source, self.header, self._front.head)
 
     def _read_front(self) -> Front:
         try:
@@ -155,8 +176,8 @@ class Reader:
             return None
         # Critical chunks stand before the first GOP, so that a reader need not look through the whole file for them.
         first = index.entries[0].chunk if index.entries else chunk
-        front = chunks.walk(self.source, self.head_end, self._note)
-        if next((c for c in front if c.kind == chunks.GOP or c.offset >= first.offset), None) != first:
+        following = chunks.walk(self.source, front_end(self.header, self._front.head), self._note)
+        if next((c for c in following if c.kind == chunks.GOP or c.offset >= first.offset), None) != first:
             self._note(f"index: {first} is not the first of its kind")
             return None
         if is_doubtful(self.source, index, chunk):
@@ -178,3 +199,93 @@ class Reader:
         self.declared, self.truncated = rebuilt.declared, rebuilt.truncated
         self._index_bytes, self._copy_bytes = rebuilt.index_bytes, rebuilt.copy_bytes
         return rebuilt.index
+
+
+class StreamReader:
+    """A .pac file arriving in order; iterate over it once.
+
+    header: what the HEAD chunk says. declared: frames of the whole file, 0 as long as that is not known.
+    damage: one line for each thing found wrong so far. source_bytes: size of the footage encoded, known at the end,
+    None when the file does not tell.
+
+    Raises FileAccessError, CorruptFileError (not a .pac file, or its first part is damaged), UnsupportedError,
+    LimitError.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.damage: list[str] = []
+        self._note = Notes(self.damage)
+        self.source_bytes: int | None = None
+        self._source = StreamSource(file)
+        front = read_front(self._source)
+        self.declared, self.header, self._head = front.frames, front.header, front.head
+        self._segments = read_reference(self._source, self.header, self._head)
+        self._next = front_end(self.header, self._head)
+        self._model: bytes | None = None
+        model = find_model(self._source, self.header, self._head)
+        if model:
+            self._model = chunks.read_payload(self._source, model)
+            self._next = model.end
+
+    def model_bytes(self) -> bytes | None:
+        """The embedded model file, None when there is none."""
+        return self._model
+
+    def reference(self) -> list[bytes]:
+        """The segments of the reference that GOPs begin after, if there is one."""
+        return self._segments
+
+    def __iter__(self) -> Iterator[Gop | AudioPacket]:
+        """GOPs and audio packets in file order; what is damaged is left out and noted in `damage`."""
+        timeline = Timeline(self.declared, self.header.video.time_base, self._note)
+        for chunk in intact_chunks(self._source, self._next, self._note):
+            try:
+                if chunk.kind == chunks.GOP:
+                    gop = read_gop(self._source, chunk)
+                    if timeline.accept(gop):
+                        yield gop
+                elif chunk.kind == chunks.AUDIO:
+                    payload = chunks.read_payload(self._source, chunk)
+                    yield from unpack_audio(payload, len(self.header.video.audio))
+            except DAMAGE as error:
+                self._note(f"{chunk}: {error}")
+            if chunk.kind == chunks.INDEX and (index := read_index(self._source, chunk, self._head, self._note)):
+                self.source_bytes = index.source_bytes
+                timeline.declared = self.declared = self.declared or index.frames
+        timeline.finish()
+
+
+def verify(reader: Reader) -> list[str]:
+    """Check every CRC, every field, and that the index agrees with the file; one line a problem, none for a good file.
+
+    The codes themselves are not decoded: the decoder checks them against `Gop.codes_crc`.
+    """
+    problems = list(reader.damage)
+    note = Notes(problems)
+    numbers = {entry.chunk: i for i, entry in enumerate(reader.gops)}
+    found = {"codes": 0, "audio": 0}
+    for chunk in chunks.walk(reader.source, reader.head_end, note):
+        try:
+            if chunk in numbers:
+                found["codes"] += len(reader.gop(numbers.pop(chunk)).payload)
+            elif not chunks.is_intact(reader.source, chunk):
+                note(f"{chunk} is damaged (CRC mismatch)")
+            elif chunk.kind == chunks.AUDIO:
+                found["audio"] += chunk.end - chunk.offset
+                unpack_audio(chunks.read_payload(reader.source, chunk), len(reader.header.video.audio))
+            elif chunk.kind == chunks.FRONT:
+                copy = unpack_front(chunks.read_payload(reader.source, chunk))
+                if (copy.frames, copy.header) != (reader.declared, reader.header):
+                    note(f"{chunk} is no copy of the header")
+            elif chunk.kind == chunks.GOP:
+                note(f"{chunk} is not in the index")
+        except PacodecError as error:
+            note(str(error))
+    for problem in reader.damage:  # found on the way
+        note(problem)
+    for i in numbers.values():
+        note(f"{reader.label(i)}: not where the index says")
+    for kind, size in found.items():
+        if not problems and size != reader.sizes[kind]:
+            note(f"the index declares {reader.sizes[kind]} bytes of {kind}, there are {size}")
+    return problems

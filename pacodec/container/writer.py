@@ -9,12 +9,11 @@ from typing import BinaryIO, Self
 
 from pacodec.container import chunks
 from pacodec.container.audio import pack_audio
-from pacodec.container.front import COPY_SHARE, pack_front
 from pacodec.container.gop import Gop
-from pacodec.container.header import Header
+from pacodec.container.header import COPY_SHARE, PREAMBLE_BYTES, Header, pack_front, pack_preamble
 from pacodec.container.index import GopEntry, Index
-from pacodec.container.preamble import PREAMBLE_BYTES, pack_preamble
 from pacodec.container.reader import Reader
+from pacodec.container.reference import pack_reference
 from pacodec.errors import FileAccessError, UsageError
 from pacodec.media import AudioPacket
 
@@ -26,8 +25,12 @@ class Writer:
     LimitError when something is over a bound of the format.
     """
 
-    def __init__(self, file: BinaryIO, header: Header, model: bytes | None = None) -> None:
-        """Write the preamble, `header`, and the bytes of a model file when one is to be embedded."""
+    def __init__(
+        self, file: BinaryIO, header: Header, model: bytes | None = None, reference: Sequence[bytes] = ()
+    ) -> None:
+        """Write the preamble, `header`, the segments of the reference that it describes, and the bytes of a model file
+        when one is to be embedded.
+        """
         if model is not None and header.model is None:
             raise UsageError("a model is embedded that the header does not name")
         self._file = file
@@ -41,17 +44,21 @@ class Writer:
         self._header = header.to_msgpack()
         self._add_chunk(chunks.HEAD, (self._header,))
         self._head_end = self._offset
+        if reference:
+            self._add_chunk(chunks.REFERENCE, (pack_reference(reference),))
         if model is not None:
             self._add_chunk(chunks.MODEL, (model,))
 
     @classmethod
-    def resume(cls, file: BinaryIO, header: Header, model: bytes | None = None) -> Self:
+    def resume(
+        cls, file: BinaryIO, header: Header, model: bytes | None = None, reference: Sequence[bytes] = ()
+    ) -> Self:
         """Go on at the end of `file`, a regular one open to read and write that holds intact chunks and no index.
 
-        UsageError when it does not begin as one with this header and model does.
+        UsageError when it does not begin as one with this header, reference and model does.
         """
         front = io.BytesIO()
-        writer = cls(front, header, model)
+        writer = cls(front, header, model, reference)
         file.seek(0)
         # The frame count may be there already, of a file that was ended and cut again.
         if file.read(writer._offset)[PREAMBLE_BYTES:] != front.getvalue()[PREAMBLE_BYTES:]:

@@ -3,16 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pacodec import models
-from pacodec.choose import DEFAULT_QUALITY, DEFAULT_QUANTIZER, QUALITIES
+from pacodec.autoencoders.quantizers import QUANTIZERS
+from pacodec.autoencoders.registry import ARCHITECTURES
 from pacodec.errors import UsageError
 from pacodec.evaluation.clips import Clip
 from pacodec.evaluation.codecs import Codec
 from pacodec.evaluation.ours import PacCodec
 from pacodec.evaluation.peers import PEERS, Peer, available
 from pacodec.evaluation.planes import kinder_chroma
-from pacodec.quantizers import QUANTIZERS
-from pacodec.transforms.registry import ARCHITECTURES
+from pacodec.gop.choose import DEFAULT_QUALITY, DEFAULT_QUANTIZER
+from pacodec.models import library as models
+from pacodec.options import QUALITIES
 
 DEFAULT_MODEL = "default"
 """Stands for what `encode` does without a model."""

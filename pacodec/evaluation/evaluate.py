@@ -8,7 +8,6 @@ from pathlib import Path
 import av
 
 from pacodec import __version__
-from pacodec.ahead import cores
 from pacodec.errors import UsageError
 from pacodec.evaluation.cache import Cache, default_folder
 from pacodec.evaluation.clips import Clip, prepare
@@ -18,6 +17,7 @@ from pacodec.evaluation.matrix import Matrix, Measurement, Progress, Task, Timin
 from pacodec.evaluation.peers import default_families
 from pacodec.evaluation.results import ClipResult, CurveResult, Evaluation, Point
 from pacodec.evaluation.viewer import View, matching, view
+from pacodec.gop.parallel import cores
 
 REPEATS = 3
 

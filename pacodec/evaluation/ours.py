@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 
 import pacodec
-from pacodec import models
 from pacodec.evaluation.clips import Clip
 from pacodec.evaluation.codecs import Encoded
 from pacodec.media import Image
+from pacodec.models import library as models
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class PacCodec:
             )
             used = self.model or report.model
             notes = {
-                "codec": " + ".join(filter(None, (report.transform, report.quantizer, report.predictor))),
+                "codec": " + ".join(filter(None, (report.transform, report.quantizer, *report.coders))),
                 "model": report.model,
                 "model_bytes": len(models.find(used).data) if used else 0,
                 "gops": report.gops,

@@ -50,9 +50,7 @@ class Quality:
     @property
     def distortion(self) -> Distortion:
         """The error pooled over all frames, which bad frames weigh on more, and that of the worst one."""
-        worst = max(self.squared_error)
-        number = self.squared_error.index(worst) if worst else None
-        return Distortion(len(self.squared_error), sum(self.squared_error), worst, number)
+        return Distortion(len(self.squared_error), sum(self.squared_error), max(self.squared_error))
 
 
 def measure(originals: Iterable[Image], decoded: Iterable[Image], *, stride: int = 1) -> Quality:

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from pacodec.ahead import cores
+from pacodec.autoencoders.fit import Frames
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
 from pacodec.files import fingerprint, write_whole, writing
-from pacodec.fit import Frames
+from pacodec.gop.parallel import cores
 from pacodec.media import Frame
 from pacodec.video.reader import VideoReader
 from pacodec.video.resize import resize

@@ -5,7 +5,7 @@ from pathlib import Path
 from time import monotonic
 
 from pacodec.files import write_whole
-from pacodec.learning.loop import Progress
+from pacodec.training.request import Progress
 
 
 class Journal:

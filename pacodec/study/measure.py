@@ -12,35 +12,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.ahead import cores
-from pacodec.choose import Choice
-from pacodec.coders import FULL_LEVELS, LatentCoder
+from pacodec.autoencoders.fit import Frames
+from pacodec.autoencoders.loop import Plan
+from pacodec.autoencoders.neural import NeuralTransform
+from pacodec.autoencoders.quantizers import QUANTIZERS
 from pacodec.container import Reader
-from pacodec.decoder import GopPictures
-from pacodec.encoder import GOP_SECONDS
 from pacodec.evaluation.quality import measure
-from pacodec.fit import Frames
-from pacodec.learning.loop import Plan
+from pacodec.gop.choose import Choice
+from pacodec.gop.pictures import GopPictures
+from pacodec.gop.pipeline import Pipeline
+from pacodec.gop.priors import GopDecoders
 from pacodec.media import VideoFormat
-from pacodec.pipeline import Coding, Pipeline
-from pacodec.predictors import get_predictor
-from pacodec.quantizers import QUANTIZERS
+from pacodec.models.files import ModelFile
+from pacodec.options import EncodeOptions
 from pacodec.study.dataset import HEIGHT, WIDTH
 from pacodec.study.networks import Row
 from pacodec.study.published import DEMOS, published
 from pacodec.study.results import Coded, Quality, Result, mean, mean_quality
-from pacodec.thrift import DEFAULT_EFFORT
-from pacodec.transforms.neural import NeuralTransform
+from pacodec.transforms.grid_transform import FULL_LEVELS, LatentGrids
 from pacodec.video.reader import VideoReader
 from pacodec.video.writer import VideoWriter
-from pacodec.weights import ModelFile
 
 FRAME_BYTES = 3 * HEIGHT * WIDTH
 RATE = Fraction(3)
 """Frames a second of the test clips: every tenth of 30."""
 BITS = {256: 8, 16: 4}
+GOP_SECONDS = 10.0
 GOP_FRAMES = int(GOP_SECONDS * RATE)
-"""Frames that a quantizer is fitted to, and of each test recording that a .pac file is made of: one GOP of `encode`."""
+"""Frames that a quantizer is fitted to, and of each test recording that a .pac file is made of: one GOP."""
 SSIM_SETTINGS = (
     "SSIM: Gaussian window 11x11, sigma 1.5, K1 0.01, K2 0.03, data range 255, population covariance, "
     "mean over the three RGB channels, then over frames, without the borders that the window does not fit into"
@@ -87,7 +86,7 @@ class Bench:
 
     def pictures(self, originals: Frames) -> Frames:
         """Pictures as the naive quantizer gives them back."""
-        coder = LatentCoder(self.network, self.file, QUANTIZERS["naive"], HEIGHT, WIDTH)
+        coder = LatentGrids(self.network, self.file, QUANTIZERS["naive"], HEIGHT, WIDTH)
         return coder.decode(coder.quantize(coder.analyse(originals), {}), {}, {})
 
     def look(self, row: Row) -> dict[str, Quality]:
@@ -99,32 +98,22 @@ class Bench:
         """Make files of them too."""
         return {name: self._code(name, quality, row) for name, quality in self.look(row).items()}
 
-    def _coder(self, row: Row) -> LatentCoder:
+    def _coder(self, row: Row) -> LatentGrids:
         # A network's own levels are kept exactly by as many centroids.
         quantizer = QUANTIZERS["kmeans" if row.quantizer == "learned" else row.quantizer]
-        return LatentCoder(self.network, self.file, quantizer, HEIGHT, WIDTH, row.levels)
+        return LatentGrids(self.network, self.file, quantizer, HEIGHT, WIDTH, row.levels)
 
     def _code(self, name: str, quality: Quality, row: Row) -> Coded:
         """Write a file as `encode` does and read it as `Decoder` does, with the network that is loaded."""
         coder, target = self._coder(row), self.clips.folder / "coded.pac"
-        coding = Coding(
-            predictor=None,
-            gop_seconds=GOP_SECONDS,
-            audio=False,
-            embed_model=False,
-            verify=False,
-            jobs=cores(),
-            progress=lambda done, total: None,
-            min_psnr=None,
-            effort=DEFAULT_EFFORT,
-        )
+        options = EncodeOptions(audio=False, gop_seconds=GOP_SECONDS)
         with VideoReader(str(self.clips.path(name))) as source, target.open("wb") as file:
-            done = Pipeline(source, Choice(coder, row.name, self.file), coding, file).run(iter(source))
+            done = Pipeline(source, Choice(coder, row.name, self.file), options, file).run(iter(source))
         with Reader(target) as written:
-            predictor = get_predictor(written.header.predictor.name, None)
+            decoders = GopDecoders(written.header.grid)
             gops = (written.gop(number) for number in range(len(written.gops)))
             began = monotonic()
-            decoded = sum(len(made) for *_, made in GopPictures(written.header, coder, predictor).run(gops))
+            decoded = sum(len(made) for *_, made in GopPictures(written.header, coder, decoders).run(gops))
             seconds = monotonic() - began
         return Coded(
             **vars(quality),
@@ -134,7 +123,7 @@ class Bench:
         )
 
 
-def _look(clip: Frames, latents: NDArray[np.float32], coder: LatentCoder) -> Quality:
+def _look(clip: Frames, latents: NDArray[np.float32], coder: LatentGrids) -> Quality:
     pictures = []
     for start in range(0, len(clip), GOP_FRAMES):
         part = latents[start : start + GOP_FRAMES]

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from pacodec.fit import Frames
+from pacodec.autoencoders.fit import Frames
 from pacodec.media import Image
 from pacodec.study.results import Result
 

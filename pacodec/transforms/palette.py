@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from pacodec.errors import CorruptFileError
@@ -43,6 +44,8 @@ class PaletteTransform:
         self.palette, self.correction_step, self.room = palette, correction_step, room
         self._given = len(palette)
         self._nearest: NDArray[np.int16] | None = None
+        self.exact = correction_step <= 1
+        """Whether all pictures encoded so far come back exactly."""
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> "PaletteTransform":
@@ -90,7 +93,7 @@ class PaletteTransform:
         indices = codes[:, 0]
         if indices.size and int(indices.max()) >= len(self.palette):
             raise CorruptFileError("a code is beyond the palette")
-        pictures = self.palette[indices]
+        pictures = np.take(self.palette, indices, axis=0)
         if not self.correction_step:
             return pictures
         steps = np.moveaxis(codes[:, 1:], 1, 3)
@@ -118,23 +121,25 @@ class PaletteTransform:
         if len(unknown):
             self.palette, self.room = np.concatenate([self.palette, unknown]), self.room - len(unknown)
             labels = nearest_colours(colours, self.palette)
+        if self.correction_step != 1 and (self.palette[labels] != colours).any():
+            self.exact = False
         return labels
 
 
-def learn_palette(pictures: Sequence[Pictures], colours: int = MAX_COLOURS) -> NDArray[np.uint8]:
+def learn_palette(
+    pictures: Sequence[Pictures], colours: int = MAX_COLOURS, further: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
     """uint8 [K, 3], K <= colours: the colours themselves where there are few enough, else their k-means.
+
+    `further`, uint8 [N, 3], are colours that the pictures may lack; each of them counts as one pixel more.
 
     Each distinct colour weighs as often as it occurs. The start is k-means++ without chance: each further colour is the
     one with the largest share of the error left (Arthur, Vassilvitskii 2007, section 2, made deterministic).
     """
-    packed, counts = np.unique(np.concatenate([pack_colours(p).ravel() for p in pictures]), return_counts=True)
-    return palette_of_counts(packed, counts, colours)
-
-
-def palette_of_counts(
-    packed: NDArray[np.int32], counts: NDArray[np.int64], colours: int = MAX_COLOURS
-) -> NDArray[np.uint8]:
-    """As `learn_palette`, of distinct colours as `pack_colours` gives them, and of how often each occurs."""
+    seen = [pack_colours(p).ravel() for p in pictures]
+    if further is not None:
+        seen.append(pack_colours(further))
+    packed, counts = np.unique(np.concatenate(seen), return_counts=True)
     if len(packed) <= colours:
         return unpack_colours(packed)
     if len(packed) > MAX_SAMPLE_COLOURS:
@@ -171,12 +176,19 @@ def nearest_colours(points: NDArray[Any], palette: NDArray[Any], chunk: int = 1 
     return labels
 
 
-def pack_colours(pictures: Pictures) -> NDArray[np.int32]:
-    """uint8 [..., 3] to 24-bit integers [...]."""
-    wide = pictures.astype(np.int32)
-    return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+def pack_colours(pictures: Pictures) -> NDArray[np.uint32]:
+    """uint8 [..., 3] to 24-bit integers [...], red being the lowest byte."""
+    flat = np.ascontiguousarray(pictures).reshape(-1)
+    packed = np.empty(len(flat) // 3, np.uint32)
+    # Four bytes from each pixel's first on, of which the last is the next pixel's; the last pixel has no next.
+    if len(packed) > 1:
+        words = as_strided(flat[:4].view("<u4"), (len(packed) - 1,), (3,), writeable=False)
+        np.bitwise_and(words, np.uint32(0xFFFFFF), out=packed[:-1])
+    if len(packed):
+        packed[-1] = int.from_bytes(flat[-3:].tobytes(), "little")
+    return packed.reshape(pictures.shape[:-1])
 
 
-def unpack_colours(packed: NDArray[np.int32]) -> NDArray[np.uint8]:
+def unpack_colours(packed: NDArray[np.uint32]) -> NDArray[np.uint8]:
     """24-bit integers [N] to uint8 [N, 3]."""
-    return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], 1).astype(np.uint8)
+    return np.stack([packed & 255, packed >> 8 & 255, packed >> 16], 1).astype(np.uint8)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pacodec import limits
 from pacodec.errors import CorruptFileError
-from pacodec.integer_layer import MAX_ACTIVATION, IntegerLayer, Reals, activate
 from pacodec.transforms.base import Pictures
+from pacodec.transforms.integer_layer import MAX_ACTIVATION, IntegerLayer, Reals, activate
 
 FOLD = 2
 """Pixels of a side that are taken together."""

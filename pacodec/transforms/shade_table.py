@@ -1,15 +1,15 @@
 """Exact colours by label: a palette index and a shade of it. How they are found, and how they are stored.
 
-Stored, a list of shades is squeezed bytes: for each of the 256 indices how many shades follow (u8); then for each one,
-in order of index and number, its number less that of the one before it at the same index (u8; less 0 for the first);
-then the differences mod 256 of all shades from their palette colours: of R, of G, of B.
+Stored, a list of shades is bytes, packed as by `zstd_frames`: for each of the 256 indices how many shades follow (u8);
+then for each one, in order of index and number, its number less that of the one before it at the same index (u8; less 0
+for the first); then the differences mod 256 of all shades from their palette colours: of R, of G, of B.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.container.squeeze import squeeze, unsqueeze
 from pacodec.errors import CorruptFileError
+from pacodec.zstd_frames import pack, unpack
 
 INDICES = 256
 MAX_SHADES = 254
@@ -53,11 +53,11 @@ class ShadeTable:
         first = (np.cumsum(counts) - counts)[counts > 0]
         steps[first] = shade[first]
         differences = self.colours[labels] - self.palette[index]  # modulo 256
-        return squeeze(counts.astype(np.uint8).tobytes() + steps.astype(np.uint8).tobytes() + differences.T.tobytes())
+        return pack(counts.astype(np.uint8).tobytes() + steps.astype(np.uint8).tobytes() + differences.T.tobytes())
 
     def unpack(self, data: bytes) -> None:
         """Take in what `pack` stored, untrusted; CorruptFileError or LimitError where it is malformed."""
-        raw = np.frombuffer(unsqueeze(data, "shades", INDICES + _BYTES * INDICES * MAX_SHADES), np.uint8)
+        raw = np.frombuffer(unpack(data, "shades", INDICES + _BYTES * INDICES * MAX_SHADES), np.uint8)
         counts = raw[:INDICES].astype(np.int64)
         n = int(counts.sum())
         if len(counts) != INDICES or len(raw) != INDICES + _BYTES * n:

@@ -136,7 +136,7 @@ class _Paletted:
 
     def __init__(self) -> None:
         self._index = np.full(1 << 24, -1, np.int16)
-        self._known = np.empty(0, np.int32)
+        self._known = np.empty(0, np.uint32)
 
     def __call__(self, rgb: Image) -> av.VideoFrame:
         """The frame of one picture, uint8 [H, W, 3]."""

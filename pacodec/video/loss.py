@@ -23,6 +23,8 @@ class Loss(Protocol):
 
     distortion: Distortion
     """Of all the pictures that were compared."""
+    complete: bool
+    """Whether that is all of them."""
 
     def add(self, number: int, rgb: Image, frame: av.VideoFrame, packets: list[Packet[VideoStream]]) -> None:
         """One picture, uint8 [H, W, 3], the frame made of it, and the packets that its encoder gave back then."""
@@ -33,6 +35,8 @@ class Loss(Protocol):
 
 class NoLoss:
     """Of what is exact by construction."""
+
+    complete = True
 
     def __init__(self) -> None:
         self.distortion = Distortion()
@@ -53,7 +57,7 @@ class ConversionLoss(NoLoss):
 
     def add(self, number: int, rgb: Image, frame: av.VideoFrame, packets: list[Packet[VideoStream]]) -> None:
         """Compare the picture with its frame."""
-        self.distortion += Distortion.of(rgb[None], self._to_rgb(frame)[None], number)
+        self.distortion += Distortion.of(rgb[None], self._to_rgb(frame)[None])
 
 
 class CodingLoss(NoLoss):
@@ -61,6 +65,7 @@ class CodingLoss(NoLoss):
 
     def __init__(self, width: int, height: int, encoder: av.VideoCodecContext) -> None:
         super().__init__()
+        self.complete = False
         self._to_rgb, self._encoder = RgbConverter(width, height), encoder
         self._decoder: av.VideoCodecContext | None = None
         self._waiting: dict[int, Image] = {}
@@ -91,5 +96,5 @@ class CodingLoss(NoLoss):
             for frame in frames:
                 rgb = self._waiting.pop(self._decoded, None)
                 if rgb is not None:
-                    self.distortion += Distortion.of(rgb[None], self._to_rgb(frame)[None], self._decoded)
+                    self.distortion += Distortion.of(rgb[None], self._to_rgb(frame)[None])
                 self._decoded += 1

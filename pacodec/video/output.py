@@ -32,8 +32,10 @@ class Output(Protocol):
     """What is written: without the audio tracks that the kind of file cannot hold."""
     notes: list[str]
     """What it cannot hold of the video, a line each; complete when everything is written."""
-    exact: bool
-    """Whether every picture comes back as it was, by construction."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether every picture so far comes back as it was, for certain."""
 
     @property
     def distortion(self) -> Distortion:

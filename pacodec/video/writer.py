@@ -62,8 +62,6 @@ class VideoWriter:
         self._form = form_of(target, container)
         self.notes: list[str] = []
         """What the file cannot hold of the video, a line each; complete when it is closed."""
-        self.exact = self._form.exact or (self._form.video and codec == "lossless")
-        """Whether every picture comes back as it was, by construction."""
         self._given, self._turns = format, 0
         self.format = format if self._form.video else self._as_shown(format)
         for audio in self.format.audio:
@@ -82,15 +80,20 @@ class VideoWriter:
             raise
         size = self.format.width, self.format.height
         self._loss: Loss = NoLoss()
-        if self._form.video and not self.exact:
+        if self._form.video and codec != "lossless":
             self._loss = CodingLoss(*size, self._video.codec_context)
-        elif not self.exact:
+        elif not self._form.video and not self._form.exact:
             self._loss = ConversionLoss(*size)
 
     @property
     def distortion(self) -> Distortion:
-        """What a reader of the file will see, held against the pictures; of H.264, of every eighth of them."""
+        """What a reader of the file will see, held against the pictures; of lossy H.264, of every eighth of them."""
         return self._loss.distortion
+
+    @property
+    def exact(self) -> bool:
+        """Whether every picture so far comes back as it was, for certain."""
+        return self._loss.complete and not self._loss.distortion.total
 
     def write_frame(self, rgb: Image, pts: int, duration: int) -> None:
         """Encode one picture, uint8 [H, W, 3], shown from `pts` for `duration` (ticks of the format's time base).

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("container", "predictors", "decode", "model")
+NAMES = ("container", "coders", "decode", "model")
 SLICE = 300
 """Seconds after which a process is replaced: instrumented ones grow, by some 100 kB an execution."""
 OPTIONS = ("-rss_limit_mb=4000", "-timeout=120", "-report_slow_units=120", "-print_final_stats=1")

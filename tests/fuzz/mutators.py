@@ -9,9 +9,9 @@ from typing import Any
 
 import msgpack
 
-from pacodec.container import chunks
+from pacodec.container import chunks, packing
 from pacodec.container.gop import FIELDS
-from pacodec.container.preamble import PREAMBLE_BYTES, pack_preamble
+from pacodec.container.header import PREAMBLE_BYTES, pack_preamble
 
 Mutate = Callable[[bytes, int], bytes]
 """The fuzzer's own mutation of some bytes, to at most so many."""
@@ -60,7 +60,7 @@ def mutate_pac(data: bytes, most: int, seed: int, mutate: Mutate) -> bytes:
         pieces.insert(rng.randrange(len(pieces) + 1), pieces[at])
     elif action < 0.2:
         pieces[at] = (
-            rng.choice([b"HEAD", b"modl", b"GOPC", b"audp", b"indx", b"tail", b"head", b"priv", b"CRIT"]),
+            rng.choice([b"HEAD", b"REFR", b"modl", b"GOPC", b"audp", b"indx", b"tail", b"head", b"priv", b"CRIT"]),
             payload,
         )
     elif action < 0.5:
@@ -89,7 +89,7 @@ def split(data: bytes) -> Pieces:
 
 def join(data: bytes, pieces: Pieces) -> bytes:
     """A file of these chunks with the preamble of `data`, its checksums, and the tail pointing at the index."""
-    parts = [pack_preamble(struct.unpack_from("<Q", data.ljust(24, b"\0"), 16)[0])]
+    parts = [pack_preamble(struct.unpack_from("<I", data.ljust(16, b"\0"), 12)[0])]
     size = len(parts[0])
     index = 0
     for kind, payload in pieces:
@@ -118,15 +118,18 @@ def _mutate_map(kind: bytes, payload: bytes, rng: random.Random, mutate: Mutate)
             return FIELDS.pack(*fields) + side + payload[end:]
         if kind in (b"HEAD", b"indx"):
             return _repack(payload, rng, mutate)
-    except (ValueError, TypeError, struct.error, OverflowError, msgpack.exceptions.UnpackException):
+    except (ValueError, TypeError, struct.error, OverflowError, zlib.error, msgpack.exceptions.UnpackException):
         pass
     return mutate(payload, len(payload) + 64)
 
 
 def _repack(packed: bytes, rng: random.Random, mutate: Mutate) -> bytes:
-    values = msgpack.unpackb(packed, raw=False)
+    body = packed[1:]
+    if packed[:1] == packing.DEFLATED:
+        body = zlib.decompressobj(-zlib.MAX_WBITS, zdict=packing.DICTIONARY).decompress(body, 1 << 20)
+    values = msgpack.unpackb(body, raw=False)
     change(values, rng, mutate)
-    return bytes(msgpack.packb(values))
+    return packing.PLAIN + bytes(msgpack.packb(values))
 
 
 def change(values: Any, rng: random.Random, mutate: Mutate) -> None:

@@ -5,28 +5,24 @@ import sys
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import predictive
-import targets
 import torch
+from authored import differences, recording_model, segment
+from numpy.typing import NDArray
 
-from pacodec.coders import PaletteCoder, PictureCoder, latent_coder, model_colours
-from pacodec.container import Component, Gop, Header, Writer
-from pacodec.gops import LatentBatch, encode_gop
-from pacodec.grids import GridSpec
+from pacodec.autoencoders.registry import build
+from pacodec.autoencoders.train import package
+from pacodec.container import Gop, Header, Writer
+from pacodec.gop.coding import GopEncoding, LatentBatch, encode_gop
+from pacodec.gop.priors import model_prior
 from pacodec.media import AudioPacket, AudioStream, VideoFormat
-from pacodec.predictors.adaptive import AdaptivePredictor
-from pacodec.predictors.base import Predictor
-from pacodec.predictors.learned import LearnedPredictor
-from pacodec.predictors.none import NonePredictor
-from pacodec.training import package
+from pacodec.models.files import ModelFile
+from pacodec.models.recording import model_colours
 from pacodec.transforms.base import Pictures
+from pacodec.transforms.grid_transform import GridTransform, PaletteGrids, latent_grids
 from pacodec.transforms.palette import PaletteTransform, learn_palette
-from pacodec.transforms.registry import build
-from pacodec.transforms.shades import ShadesTransform, frequent_colours
-from pacodec.weights import ModelFile
+from pacodec.transforms.two_level_palette import ShadesTransform, frequent_colours
 
 TRACK = AudioStream("aac", Fraction(1, 8000), 8000, "mono", "fltp", b"\x15\x88", 0, "eng")
 NETWORKS = {
@@ -41,19 +37,28 @@ def seeds() -> Mapping[str, Mapping[str, bytes]]:
     """Inputs by name, of each target."""
     files, models = dict(_files()), dict(_models())
     small = {name: data for name, data in files.items() if len(data) < MAX_PARSED}
-    return {"container": small, "decode": files, "predictors": dict(_payloads()), "model": models}
+    return {"container": small, "decode": files, "coders": dict(_payloads()), "model": models}
+
+
+def _play(frames: int, channels: int = 1) -> NDArray[np.uint8]:
+    """Codes in which something moves, uint8 [frames, channels, 24, 30]."""
+    grids = np.zeros((frames, channels, 24, 30), np.uint8)
+    grids[:, :, ::6] = 1
+    for number in range(frames):
+        grids[number, :, 8:13, 3 * number : 3 * number + 5] = np.arange(2, 27).reshape(5, 5)
+    return grids
 
 
 def _pictures(frames: int = 6) -> Pictures:
-    """Of 25 colours, uint8 [frames, 24, 30, 3]."""
-    codes = predictive.play(frames)[:, 0].astype(np.int64)
+    """Of 27 colours, uint8 [frames, 24, 30, 3]."""
+    codes = _play(frames)[:, 0].astype(np.int64)
     return np.stack([codes, codes * 3 % 256, codes * 7 % 256], -1).astype(np.uint8)
 
 
 def _models() -> Iterator[tuple[str, bytes]]:
     palette = learn_palette([_pictures()])
-    yield "predictive", predictive.make_model(palette, targets.screens())
-    yield "plain", predictive.make_model(palette)
+    yield "recording", recording_model(palette, [_play(4), _play(3)])
+    yield "plain", recording_model(palette)
     torch.manual_seed(0)
     for arch, hyperparameters in NETWORKS.items():
         size = hyperparameters["height"], hyperparameters["width"]
@@ -62,35 +67,30 @@ def _models() -> Iterator[tuple[str, bytes]]:
 
 
 def _files() -> Iterator[tuple[str, bytes]]:
-    pictures, noise = _pictures(), predictive.restless(4).repeat(3, 1).transpose(0, 2, 3, 1)
-    height, width = pictures.shape[1:3]
+    pictures = _pictures()
+    noise = np.random.default_rng(1).integers(0, 256, (4, 24, 30, 3), dtype=np.uint8)
     palette = learn_palette([pictures])
-    none, adaptive = NonePredictor(), AdaptivePredictor()
-    yield "palette", _file(PaletteCoder(PaletteTransform(palette), height, width), adaptive, pictures)
-    yield "floor", _file(PaletteCoder(PaletteTransform(palette), height, width), none, pictures, sound=True)
-    exact = PaletteCoder(PaletteTransform(palette, correction_step=1), *noise.shape[1:3])
-    yield "corrected", _file(exact, adaptive, noise)
+    yield "palette", _file(PaletteGrids(PaletteTransform(palette), 24, 30), pictures)
+    yield "floor", _file(PaletteGrids(PaletteTransform(palette), 24, 30), pictures, coder="none", sound=True)
+    yield "corrected", _file(PaletteGrids(PaletteTransform(palette, correction_step=1), 24, 30), noise)
     colours = frequent_colours([pictures])
-    yield "shades", _file(PaletteCoder(ShadesTransform(palette[:6], colours[:3]), height, width), adaptive, pictures)
-    models = {name: predictive.parse(data) for name, data in _models()}
-    known = models["predictive"]
-    learned = LearnedPredictor.from_model(known)
-    coder = PaletteCoder(
-        PaletteTransform.from_parameters({**model_colours(known), "correction_step": 0}), 24, 30, known
-    )
-    with predictive.network_alone():
-        yield "learned", _file(coder, learned, pictures, model=known)
+    yield "shades", _file(PaletteGrids(ShadesTransform(palette[:6], colours[:3]), 24, 30), pictures)
+    models = {name: ModelFile.parse(data, name, name) for name, data in _models()}
+    known = models["recording"]
+    parameters = {**model_colours(known), "correction_step": 0}
+    recorded = PaletteGrids(PaletteTransform.from_parameters(parameters), 24, 30, known)
+    yield "recorded", _file(recorded, pictures, model=known)
     for arch, quantizer in (("vanilla-500", "scale"), ("vanilla-500", "none"), ("vae", "kmeans")):
         network = models[arch]
-        pieces = latent_coder(network, quantizer, 16, 20, device="cpu")
-        yield f"{arch}-{quantizer}", _file(pieces, adaptive, pictures[:3, :16, :20], model=network)
+        pieces = latent_grids(network, quantizer, 16, 20, device="cpu")
+        yield f"{arch}-{quantizer}", _file(pieces, pictures[:3, :16, :20], model=network)
 
 
 def _file(
-    coder: PictureCoder,
-    predictor: Predictor,
+    transform: GridTransform,
     pictures: Pictures,
     *,
+    coder: str = "engine",
     model: ModelFile | None = None,
     sound: bool = False,
 ) -> bytes:
@@ -98,17 +98,18 @@ def _file(
     video = VideoFormat(
         pictures.shape[2], pictures.shape[1], Fraction(1, 25), Fraction(25), audio=(TRACK,) if sound else ()
     )
-    predicted = Component(predictor.name)
-    header = Header("fuzz", video, coder.spec, coder.transform, coder.quantizer, predicted, coder.model)
+    header = Header("fuzz", video, transform.spec, transform.transform, transform.quantizer, transform.model)
     out = io.BytesIO()
     writer = Writer(out, header, None if model is None else model.data)
+    prior = model_prior(model, transform.spec) if coder == "engine" else None
     for number, part in enumerate(np.array_split(pictures, 2)):
-        made = LatentBatch(lambda part=part: coder.analyse(part), np.empty(0, np.intp), part)  # type: ignore[misc]
-        coded = encode_gop(coder, predictor, iter([made]))
+        made = LatentBatch(lambda part=part: transform.analyse(part), np.empty(0, np.intp), part)  # type: ignore[misc]
+        coded = encode_gop(GopEncoding(transform, prior, fallback=False), iter([made]))
         repeats = np.array([False, *[True] * number, *[False] * (len(part) - 1)])
         first = writer.frames
         pts = np.arange(first, first + len(repeats) + 1)
-        writer.add_gop(Gop(first, pts, repeats, coded.codes_crc, coded.payload, coded.quantizer, coder.additions()))
+        parameters = coded.quantizer, transform.additions()
+        writer.add_gop(Gop(first, pts, repeats, coded.codes_crc, coded.payload, *parameters, coded.coder))
         if sound:
             writer.add_audio([AudioPacket(0, 320 * number, 320 * number, 320, True, bytes([33, 16, 4, 96 + number]))])
     writer.close(12345)
@@ -116,20 +117,11 @@ def _file(
 
 
 def _payloads() -> Iterator[tuple[str, bytes]]:
-    cases: dict[str, tuple[int, Predictor, dict[str, Any]]] = {
-        "none": (0, NonePredictor(), {}),
-        "nominal": (2, AdaptivePredictor(), {}),
-        "ordinal": (3, AdaptivePredictor(), {}),
-        "corrections": (2, AdaptivePredictor(), {"channels": 4}),
-        "learned": (4, targets.learned(), {}),
-        "learned-shades": (4, targets.learned(), {"channels": 2}),
-    }
-    for name, (kind, predictor, shape) in cases.items():
-        grids = predictive.play(5, **shape)
-        n, channels, height, width = grids.shape
-        spec = GridSpec(channels, height, width, ordinal=bool(kind & 1))
-        with predictive.network_alone():
-            payload, _ = predictive.push(predictor.encoder(spec), grids)
+    cases = {"none": (0, 1), "labels": (2, 1), "ordinal": (3, 1), "corrections": (2, 4), "shades": (2, 2)}
+    for name, (kind, channels) in cases.items():
+        grids = _play(5, channels)
+        n, _, height, width = grids.shape
+        payload = segment(grids, bool(kind & 1)) if kind & 2 else differences(grids)
         yield name, bytes([kind, channels - 1, height - 1, width - 1, n - 1]) + payload
 
 

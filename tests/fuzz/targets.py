@@ -7,32 +7,25 @@ import io
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
-from functools import cache
 
 import numpy as np
-import predictive
-from numpy.typing import NDArray
 
 from pacodec import container
-from pacodec.coders import model_colours
+from pacodec.autoencoders.neural import NeuralTransform
 from pacodec.container import Reader, StreamReader
 from pacodec.decoder import Decoder
+from pacodec.engine import DifferencesDecoder, GridDecoder, SegmentDecoder, State, replay
 from pacodec.errors import ModelError, PacodecError
 from pacodec.grids import GridSpec
-from pacodec.predictors.adaptive import AdaptivePredictor
-from pacodec.predictors.base import Predictor
-from pacodec.predictors.learned import LearnedPredictor
-from pacodec.predictors.none import NonePredictor
-from pacodec.transforms.neural import NeuralTransform
-from pacodec.transforms.shades import ShadesTransform
-from pacodec.weights import ModelFile
+from pacodec.models.files import ModelFile
+from pacodec.models.recording import model_colours, model_recording
+from pacodec.transforms.two_level_palette import ShadesTransform
 
 MAX_PIXELS = 1 << 14
 """Of a picture that is decoded: larger ones are another kind of attack, which costs time and finds nothing."""
 MAX_FRAMES = 64
 GRID_BYTES = 5
-"""Of an input of `predictors`: predictor and nature of the codes, channels, height, width, grids."""
+"""Of an input of `coders`: coder and nature of the codes, channels, height, width, grids."""
 
 
 def container_of(data: bytes) -> None:
@@ -48,15 +41,16 @@ def container_of(data: bytes) -> None:
             pass
 
 
-def predictors(data: bytes) -> None:
-    """Decode the payload of one GOP; the first bytes say by which predictor and in what shape."""
+def coders(data: bytes) -> None:
+    """Decode the payload of one GOP; the first bytes say by which coder and in what shape."""
     if len(data) < GRID_BYTES:
         return
     kind, channels, height, width, grids = data[:GRID_BYTES]
     spec = GridSpec(1 + channels % 5, 1 + height % 40, 1 + width % 40, ordinal=bool(kind & 1))
-    predictor = (NonePredictor(), AdaptivePredictor(), learned())[kind // 2 % 3]
+    payload = data[GRID_BYTES:]
     with suppress(PacodecError):
-        decoder = predictor.decoder(spec, data[GRID_BYTES:])
+        decoder: GridDecoder
+        decoder = SegmentDecoder(State.fresh(spec), payload) if kind & 2 else DifferencesDecoder(spec, payload)
         for _ in range(1 + grids % 6):
             assert decoder.pull(1).shape == (1, spec.channels, spec.height, spec.width)
         decoder.finish()
@@ -85,37 +79,25 @@ def model(data: bytes) -> None:
         found = ModelFile.parse(data, "fuzzed", "fuzzed.pacmodel")
     except PacodecError:
         return
-    for use in (_predict, _colour, _synthesise):
+    for use in (_replay, _colour, _synthesise):
         with suppress(PacodecError):
             use(found)
 
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "container": container_of,
-    "predictors": predictors,
+    "coders": coders,
     "decode": decode,
     "model": model,
 }
 
 
-@cache
-def learned() -> Predictor:
-    """A tiny network that knows a screen."""
-    return predictive.make_predictor(screens())
-
-
-@cache
-def screens() -> NDArray[np.uint8]:
-    """uint8 [1, 24, 30]."""
-    return predictive.play(1)[:, 0]
-
-
-def _predict(found: ModelFile) -> None:
-    predictor = LearnedPredictor.from_model(found)
-    spec, payload = GridSpec(2, 9, 11, ordinal=False), bytes(range(64))
-    if len(predictor.screens) and predictor.screens[0].size <= MAX_PIXELS:
-        spec = replace(spec, height=predictor.screens.shape[1], width=predictor.screens.shape[2])
-    predictor.decoder(spec, payload).pull(2)
+def _replay(found: ModelFile) -> None:
+    recording = model_recording(found)
+    if recording is not None and recording.spec.size <= MAX_PIXELS:
+        frames = sum(segment.frames for segment in recording.segments)
+        if frames <= MAX_FRAMES:
+            replay(recording, State.fresh(recording.spec))
 
 
 def _colour(found: ModelFile) -> None:

@@ -1,0 +1,50 @@
+"""The C core as ctypes functions. Calls release the GIL, so states of different GOPs work in threads side by side."""
+
+import ctypes
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from pacodec.engine.compile import LIBRARY
+from pacodec.errors import UnsupportedError
+
+_U32, _SIZE, _POINTER, _BYTES = ctypes.c_uint32, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_char_p
+_SIGNATURES = {
+    "pac_state_size": (_SIZE, (_U32, _U32, _U32, _U32)),
+    "pac_state_init": (ctypes.c_int, (_POINTER, _U32, _U32, _U32, _U32, _BYTES, _SIZE)),
+    "pac_bound": (_SIZE, (_POINTER,)),
+    "pac_encode_begin": (None, (_POINTER,)),
+    "pac_encode": (_SIZE, (_POINTER, _POINTER, _U32, _POINTER, _POINTER, _SIZE)),
+    "pac_encode_end": (_SIZE, (_POINTER, _POINTER, _SIZE)),
+    "pac_decode_begin": (ctypes.c_int, (_POINTER, _BYTES, _SIZE)),
+    "pac_decode": (ctypes.c_int, (_POINTER, _BYTES, _SIZE, _POINTER, _U32)),
+    "pac_decode_end": (ctypes.c_int, (_POINTER, _BYTES, _SIZE)),
+}
+"""Result and arguments of each function of core/engine.h."""
+
+
+def _path() -> Path:
+    return Path(__file__).with_name(LIBRARY)
+
+
+@cache
+def core() -> ctypes.CDLL:
+    """The library, loaded once; UnsupportedError where it was not compiled."""
+    try:
+        library = ctypes.CDLL(str(_path()))
+    except OSError as error:
+        raise UnsupportedError(
+            f"the engine is not compiled for this machine ({error}); "
+            "install the package, or in a checkout run: python pacodec/engine/compile.py"
+        ) from error
+    for name, (result, arguments) in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+@cache
+def fingerprint() -> str:
+    """sha256 of the library's bytes, in hexadecimal: states of one build mean nothing to another."""
+    core()
+    return hashlib.sha256(_path().read_bytes()).hexdigest()

@@ -1,0 +1,365 @@
+"""Frames to GOPs, GOPs to chunks: the pipeline of threads between a video and a .pac file, in bounded memory."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from time import monotonic
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacodec import limits
+from pacodec.autoencoders.quantizers import Parameters
+from pacodec.container import Gop, Header, Writer
+from pacodec.engine import Prior
+from pacodec.errors import LimitError, UsageError
+from pacodec.gop.choose import Choice
+from pacodec.gop.coding import CodedGop, GopEncoding, LatentBatch, encode_gop
+from pacodec.gop.cutting import Cutter, GopBounds
+from pacodec.gop.parallel import Channel, Stopped, cores
+from pacodec.gop.priors import NONE, model_prior
+from pacodec.gop.rate_distortion import candidates
+from pacodec.gop.reference import Reference, choose_reference
+from pacodec.gop.survey import Survey
+from pacodec.media import AudioPacket, Frame, Image
+from pacodec.metadata import WRITER
+from pacodec.metrics import Distortion
+from pacodec.options import EncodeOptions
+from pacodec.transforms.base import Pictures
+from pacodec.video.reader import VideoReader
+
+BATCH_PIXELS = 1 << 19
+"""Pixels analysed at a time: 16 frames of 160 x 200."""
+WAITING_BYTES = 32 * limits.MIB
+"""Latents that may wait for the engine, a GOP."""
+
+Progress = Callable[[int, int | None], None]
+"""Takes the frames done and the frames expected, None where that is not known."""
+
+
+@dataclass(frozen=True)
+class EncodeReport:
+    """What `encode` did. Sizes in bytes, times in seconds, PSNR in dB (RGB, error pooled over `psnr_frames` frames).
+
+    `coders` tells how many GOPs each coder made, `psnr_low` is the PSNR of the worst frame, `seconds` do not count
+    looking at the footage and choosing.
+    """
+
+    frames: int
+    repeats: int
+    width: int
+    height: int
+    duration: float
+    transform: str
+    quantizer: str
+    coders: dict[str, int]
+    model: str | None
+    reason: str
+    gops: int
+    bytes: int
+    raw_bytes: int
+    source_bytes: int | None
+    psnr: float
+    psnr_low: float
+    psnr_frames: int
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def ratio(self) -> float:
+        """Raw RGB bytes over bytes of the file."""
+        return self.raw_bytes / self.bytes
+
+
+class Journal(Protocol):
+    """Keeps account of the GOPs of a file that may be gone on with later."""
+
+    @property
+    def done(self) -> Sequence[Distortion]:
+        """What each GOP lost that an earlier run completed."""
+
+    def record(self, end: int, distortion: Distortion) -> None:
+        """The file is complete up to `end` by one more GOP."""
+
+
+class GopBuilder:
+    """A GOP while its frames still come in: its times, its repeats, its audio, the pictures not yet analysed.
+
+    One without a `channel` is coded already.
+    """
+
+    def __init__(self, first: int, measure_every: int, channel: Channel[LatentBatch] | None = None) -> None:
+        self.first, self.measure_every, self.channel = first, measure_every, channel
+        self.pts: list[int] = []
+        self.repeats: list[bool] = []
+        self.audio: list[AudioPacket] = []
+        self.transform: Parameters = {}
+        self.pending: list[Image] = []
+        self.measured: list[int] = []
+        self.future: Future[CodedGop] | None = None
+        self.coded: CodedGop | None = None
+
+    def add(self, frame: Frame, repeats: bool) -> None:
+        """Take a frame; one that repeats its predecessor costs a flag and no more."""
+        self.repeats.append(repeats)
+        if not repeats:
+            if len(self.pts) % self.measure_every == 0:
+                self.measured.append(len(self.pending))
+            self.pending.append(frame.rgb)
+        self.pts.append(frame.pts)
+
+    def result(self) -> CodedGop:
+        """What became of it, waited for."""
+        if self.coded is None:
+            assert self.future is not None
+            self.coded = self.future.result()
+        return self.coded
+
+
+class Pipeline:
+    """The state of one run: a GOP being filled, GOPs in the works, audio that waits for them."""
+
+    def __init__(
+        self,
+        reader: VideoReader,
+        choice: Choice,
+        options: EncodeOptions,
+        file: BinaryIO,
+        *,
+        footage: Survey | None = None,
+        progress: Progress = lambda done, total: None,
+        journal: Journal | None = None,
+    ) -> None:
+        """With a `journal`, `file` goes on where that says: the GOPs that are done are read again, but not coded.
+
+        `footage`: what is known of it beforehand, so that some GOPs may be the reference of the others.
+        """
+        self.reader, self.choice, self.options, self.progress = reader, choice, options, progress
+        self.format = reader.format if options.audio else replace(reader.format, audio=())
+        self.transform, self.jobs = choice.transform, options.jobs or cores()
+        self.warnings: list[str] = []
+        self.encoding = GopEncoding(
+            self.transform,
+            self._prior(),
+            candidates(choice.exchange, options.effort),
+            fallback=options.coder is None,
+        )
+        self.reference: Reference | None = None
+        if footage is not None and choice.model is None:
+            self.reference = choose_reference(self.encoding, footage)
+        if self.reference is not None:
+            self.encoding = replace(self.encoding, prior=self.reference.prior)
+        self.journal, self.name = journal, getattr(file, "name", "the file")
+        self.replayed = deque(journal.done if journal else ())
+        self.writer = self._open_writer(file)
+        self.replayed_entries = deque(self.writer.gops)
+        self.batch = max(1, BATCH_PIXELS // (self.format.width * self.format.height))
+        spec, streams = self.transform.spec, self.transform.streams
+        self.waiting = max(2, WAITING_BYTES // (spec.size * (1 if streams else 4) * self.batch))
+        self.cutter = Cutter(GopBounds.of(self.format, options.gop_seconds, None if streams else spec))
+        every_frame = not spec.ordinal or options.min_psnr is not None  # a network would run once more for each
+        self.measure_every = 1 if every_frame else max(1, round(self.format.frame_rate or 25))
+        self.networks = ThreadPoolExecutor(self.jobs)
+        self.running: deque[GopBuilder] = deque()
+        self.audio: list[AudioPacket] = []
+        self.distortion = Distortion()
+        self.repeats = self.done = self.gops = 0
+
+    def run(self, events: Iterator[Frame | AudioPacket]) -> EncodeReport:
+        """Encode what comes and finish the file."""
+        began = monotonic()
+        with self.networks, ThreadPoolExecutor(self.jobs) as pool:
+            try:
+                end = self._read(events, pool)
+                while self.running:
+                    self._finish_oldest()
+            except BaseException:
+                self.networks.shutdown(wait=False, cancel_futures=True)
+                for gop in self.running:
+                    if gop.channel is not None:
+                        gop.channel.stop()
+                raise
+        self.writer.add_audio(self.audio)
+        self.writer.close(self.reader.source_bytes)
+        return self._report(end, monotonic() - began)
+
+    @cached_property
+    def header(self) -> Header:
+        """The file's header."""
+        return Header(
+            writer=WRITER,
+            video=self.format,
+            grid=self.transform.spec,
+            transform=self.transform.transform,
+            quantizer=self.transform.quantizer,
+            model=self.transform.model,
+            reference=None if self.reference is None else self.reference.describe(),
+        )
+
+    def _prior(self) -> Prior | None:
+        """What the engine knows before a GOP; None where it is not to be used, or readers would lack the memory."""
+        if self.options.coder == NONE:
+            return None
+        try:
+            return model_prior(self.choice.model, self.transform.spec)
+        except LimitError as error:
+            if self.options.coder is not None:
+                raise
+            self.warnings.append(f"coded with {NONE}: {error}")
+            return None
+
+    def _open_writer(self, file: BinaryIO) -> Writer:
+        embedded = self.choice.model.data if self.options.embed_model and self.choice.model else None
+        segments = [segment.data for segment in self.reference.segments] if self.reference else []
+        return (Writer.resume if self.replayed else Writer)(file, self.header, embedded, segments)
+
+    def _read(self, events: Iterator[Frame | AudioPacket], pool: ThreadPoolExecutor) -> float:
+        """Take everything from the source; the duration in seconds."""
+        gop: GopBuilder | None = None
+        start = end = 0
+        for event in events:
+            if isinstance(event, AudioPacket):
+                if self.options.audio:
+                    self.audio.append(event)
+                continue
+            start = event.pts if not self.done else start
+            end = event.pts + event.duration
+            begins = self.cutter.begins_gop(event)
+            if begins or gop is None:
+                if gop is not None:
+                    self._close(gop, event.pts)
+                gop = self._open(pool)
+            gop.add(event, repeats=not begins and not self.cutter.changed)
+            self.done += 1
+            if len(gop.pending) == self.batch:
+                self._analyse(gop)
+                self.progress(self.done, self.reader.frames_hint)
+        if gop is not None:
+            self._close(gop, end)
+        return float((end - start) * self.format.time_base)
+
+    def _open(self, pool: ThreadPoolExecutor) -> GopBuilder:
+        number, self.gops = self.gops, self.gops + 1
+        if self.replayed:
+            return GopBuilder(self.done, self.measure_every)
+        while len(self.running) > self.jobs:
+            self._finish_oldest()
+        if self.reference is not None and number in self.reference.gops:
+            gop = GopBuilder(self.done, self.measure_every)
+            gop.coded = self.reference.gops[number]
+            self.running.append(gop)
+            return gop
+        channel: Channel[LatentBatch] = Channel(self.waiting)
+        gop = GopBuilder(self.done, self.measure_every, channel)
+        self.running.append(gop)  # before it has a worker: an interruption in between must still stop that one
+        gop.future = pool.submit(_work, self.encoding, channel)
+        return gop
+
+    def _analyse(self, gop: GopBuilder) -> None:
+        """Send the pending pictures to the GOP's worker, whose own error comes first when it has failed."""
+        if not gop.pending:
+            return
+        pictures = np.stack(gop.pending)
+        if gop.channel is None:
+            if not self.transform.concurrent:  # what it learns on the way, later GOPs build on
+                self.transform.analyse(pictures)
+            gop.pending, gop.measured = [], []
+            return
+        measured = np.array(gop.measured, np.intp)
+        originals = pictures if len(measured) == len(pictures) else pictures[measured]
+        batch = LatentBatch(self._latents(pictures), measured, originals)
+        gop.pending, gop.measured = [], []
+        try:
+            gop.channel.put(batch)
+        except Stopped:
+            gop.result()
+            raise
+
+    def _latents(self, pictures: Pictures) -> Callable[[], NDArray[Any]]:
+        """What waits for the pictures' latents, which are being made in another thread where that gains time."""
+        if self.transform.concurrent and self.jobs > 1:
+            return self.networks.submit(self.transform.analyse, pictures).result
+        latents = self.transform.analyse(pictures)
+        return lambda: latents
+
+    def _close(self, gop: GopBuilder, end: int) -> None:
+        self._analyse(gop)
+        # Here and not in the worker, which may be late: the same input must give the same bytes.
+        gop.transform = self.transform.additions()
+        gop.pts.append(end)
+        # Here, too: where a packet stands must not depend on how far the reader was ahead when the GOP was coded.
+        until = end * self.format.time_base
+        bases = [track.time_base for track in self.format.audio]
+        gop.audio = [packet for packet in self.audio if packet.dts * bases[packet.stream] < until]
+        self.audio = [packet for packet in self.audio if packet.dts * bases[packet.stream] >= until]
+        if gop.channel is not None:
+            gop.channel.end()
+        elif gop.coded is None:
+            self._skip(gop)
+
+    def _skip(self, gop: GopBuilder) -> None:
+        """Count a GOP that the file has already, with its audio."""
+        entry = self.replayed_entries.popleft()
+        if (entry.first_frame, entry.start, entry.end) != (gop.first, gop.pts[0], gop.pts[-1]):
+            raise UsageError(f"{self.name}: its GOP of frame {gop.first} is not that of the input; remove it")
+        self.distortion += self.replayed.popleft()
+        self.repeats += sum(gop.repeats)
+
+    def _finish_oldest(self) -> None:
+        gop = self.running[0]
+        coded = gop.result()
+        self.running.popleft()
+        self.repeats += sum(gop.repeats)
+        self.distortion += coded.distortion
+        self.writer.add_gop(
+            Gop(
+                first_frame=gop.first,
+                pts=np.array(gop.pts, np.int64),
+                repeats=np.array(gop.repeats, np.bool_),
+                codes_crc=coded.codes_crc,
+                payload=coded.payload,
+                quantizer=coded.quantizer,
+                transform=gop.transform,
+                coder=coded.coder,
+            )
+        )
+        self.writer.add_audio(gop.audio)
+        if self.journal is not None:
+            self.journal.record(self.writer.bytes_written, coded.distortion)
+
+    def _report(self, duration: float, seconds: float) -> EncodeReport:
+        video, lost = self.format, self.distortion
+        coders = [entry.coder for entry in self.writer.gops]
+        advice = self.choice.unusual(lost.psnr)
+        return EncodeReport(
+            frames=self.done,
+            repeats=self.repeats,
+            width=video.width,
+            height=video.height,
+            duration=duration,
+            transform=self.transform.transform.name,
+            quantizer=self.transform.quantizer.name,
+            coders={name: coders.count(name) for name in sorted(set(coders))},
+            model=self.choice.model.name if self.choice.model else None,
+            reason=self.choice.reason,
+            gops=len(self.writer.gops),
+            bytes=self.writer.bytes_written,
+            raw_bytes=self.done * video.width * video.height * 3,
+            source_bytes=self.reader.source_bytes,
+            psnr=lost.psnr,
+            psnr_low=lost.worst_psnr,
+            psnr_frames=lost.frames,
+            seconds=seconds,
+            warnings=[*self.reader.warnings, *self.warnings, *([advice] if advice else [])],
+        )
+
+
+def _work(encoding: GopEncoding, channel: Channel[LatentBatch]) -> CodedGop:
+    try:
+        return encode_gop(encoding, iter(channel))
+    except BaseException:
+        channel.stop()  # so that whoever fills it does not wait for ever
+        raise

@@ -1,0 +1,122 @@
+"""What a file's GOPs are decoded with: the coders by name, and what the engine knows before each GOP."""
+
+import threading
+from collections.abc import Sequence
+
+from pacodec import limits
+from pacodec.container import ENGINE, Gop
+from pacodec.engine import (
+    DifferencesDecoder,
+    DifferencesEncoder,
+    GridDecoder,
+    Prior,
+    Recording,
+    Segment,
+    SegmentDecoder,
+    State,
+    differences_memory,
+    state_bytes,
+)
+from pacodec.engine.snapshots import prior_of
+from pacodec.errors import CorruptFileError, UnsupportedError
+from pacodec.grids import Grids, GridSpec
+from pacodec.models.files import ModelFile
+from pacodec.models.recording import model_recording
+
+NONE, REFERENCE = "none", "reference"
+"""Coders of a GOP beside the engine: zstd of differences; the grids of a segment of the file's reference."""
+SEGMENT = "segment"
+"""The parameter of the coder `reference`."""
+_FAST = 1
+"""zstd's level for grids of the reference that are kept in memory."""
+
+
+def model_prior(model: ModelFile | None, spec: GridSpec) -> Prior:
+    """What the engine knows before the GOPs of a file with this model: its reference, where that is of the same size.
+
+    CorruptFileError where the reference is damaged, LimitError where a state takes more memory than is allowed.
+    """
+    recording = None if model is None or spec.ordinal else model_recording(model)
+    if recording is None or (recording.spec.height, recording.spec.width) != (spec.height, spec.width):
+        return Prior(State.fresh(spec))
+    return prior_of(recording, spec)
+
+
+class GopDecoders:
+    """Makes decoders of GOPs. What the model and the file's reference tell is replayed when first needed.
+
+    Safe to share between threads.
+    """
+
+    def __init__(self, spec: GridSpec, model: ModelFile | None = None, reference: Sequence[Segment] = ()) -> None:
+        self.spec, self._model, self._reference = spec, model, reference
+        self._lock = threading.Lock()
+        self._prior: Prior | None = None
+        self._stored: list[bytes] = []
+
+    @property
+    def memory(self) -> int:
+        """Bytes that a decoder takes, about; LimitError where the engine does not take such grids."""
+        return max(state_bytes(self.spec), differences_memory(self.spec))
+
+    def check(self) -> int:
+        """The memory that a decoder takes; LimitError where that is more than is allowed."""
+        spec = self.spec
+        limits.check_memory(f"decoding grids of {spec.channels}x{spec.height}x{spec.width}", self.memory)
+        return self.memory
+
+    def decoder(self, gop: Gop) -> GridDecoder:
+        """A decoder of a GOP, by its coder; UnsupportedError for an unknown one, CorruptFileError for wrong fields."""
+        self.check()
+        if gop.coder.name == ENGINE:
+            return _EngineDecoder(self.prior(), gop.payload)
+        if gop.coder.name == NONE:
+            return DifferencesDecoder(self.spec, gop.payload)
+        if gop.coder.name == REFERENCE:
+            return self._of_reference(gop)
+        known = ", ".join((ENGINE, NONE, REFERENCE))
+        raise UnsupportedError(f"the coder {gop.coder.name!r} is unknown; this version knows {known}")
+
+    def prior(self) -> Prior:
+        """What the engine knows before a GOP."""
+        with self._lock:
+            if self._prior is None:
+                base = model_prior(self._model, self.spec)
+                self._prior = self._replayed(base) if self._reference else base
+            return self._prior
+
+    def _replayed(self, base: Prior) -> Prior:
+        """What is known after the file's reference, whose grids are kept for the GOPs that are the same."""
+        state = base.copy()
+        for segment in self._reference:
+            keeper = DifferencesEncoder(self.spec, _FAST)
+            for grids in Recording(self.spec, [segment]).grids(state):
+                keeper.push(grids)
+            self._stored.append(keeper.finish())
+        return Prior(state)
+
+    def _of_reference(self, gop: Gop) -> GridDecoder:
+        number = gop.coder.params.get(SEGMENT)
+        if type(number) is not int or not 0 <= number < len(self._reference):
+            raise CorruptFileError(f"a GOP is segment {number!r} of the reference, which has {len(self._reference)}")
+        if self._reference[number].frames != gop.coded_frames or gop.payload:
+            raise CorruptFileError("a GOP does not fit its segment of the reference")
+        self.prior()
+        return DifferencesDecoder(self.spec, self._stored[number])
+
+
+class _EngineDecoder:
+    """A segment that begins from a prior, whose state's memory is given back after the last grid."""
+
+    def __init__(self, prior: Prior, payload: bytes) -> None:
+        self._prior, self._state = prior, prior.copy()
+        self._decoder = SegmentDecoder(self._state, payload)
+
+    def pull(self, n: int) -> Grids:
+        """The next n grids, uint8 [n, C, h, w]."""
+        return self._decoder.pull(n)
+
+    def finish(self) -> None:
+        """Check that nothing follows."""
+        self._decoder.finish()
+        self._prior.give_back(self._state)

@@ -1,0 +1,140 @@
+"""A first look at all of the footage: its colours, pictures from all over, and some GOPs to learn from."""
+
+import os
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacodec import limits
+from pacodec.engine import DifferencesDecoder, DifferencesEncoder
+from pacodec.gop.cutting import Cutter, GopBounds
+from pacodec.grids import GridSpec
+from pacodec.media import Frame, Image
+from pacodec.transforms.base import Pictures
+from pacodec.transforms.colours import ColourSet
+from pacodec.video.reader import VideoReader
+from pacodec.video.sample import sample_frames
+
+SAMPLE_FRAMES = 16
+SAMPLE_BYTES = 64 * limits.MIB
+"""Memory for those frames; fewer of large ones."""
+KEPT_GOPS = 8
+"""GOPs that are kept, up to twice as many."""
+KEPT_BYTES = 64 * limits.MIB
+"""Memory for them, compressed."""
+_FAST = 1
+"""zstd's level for pictures that are kept."""
+
+
+@dataclass(frozen=True)
+class KeptGop:
+    """The pictures of a GOP that do not repeat the one before."""
+
+    number: int
+    """Which GOP of the file it is."""
+    frames: int
+    pixels: int
+    """To code: those of the first picture, and of blocks that changed."""
+    _spec: GridSpec
+    _data: bytes
+
+    def pictures(self, most: int) -> "list[Pictures]":
+        """All of them, uint8 [n <= most, H, W, 3] each."""
+        decoder = DifferencesDecoder(self._spec, self._data)
+        return [decoder.pull(min(most, self.frames - first)) for first in range(0, self.frames, most)]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of the footage before it is coded."""
+
+    sample: list[Image]
+    """Frames from all over, uint8 [H, W, 3]."""
+    colours: NDArray[np.uint8] | None = None
+    """All colours, uint8 [N, 3], where all of it was looked at and they are fewer than `MANY_COLOURS`."""
+    gops: int = 0
+    """How many GOPs it will have, 0 where that is not known."""
+    kept: list[KeptGop] = field(default_factory=list)
+    """Some of them from all over, in order."""
+
+
+def survey(source: str | os.PathLike[str], gop_seconds: float | None, *, whole: bool) -> Survey:
+    """Of a file: all of it where it is to be looked at as a `whole` and has few enough colours, else a sample.
+
+    Raises what `VideoReader` raises.
+    """
+    found = _read(source, gop_seconds) if whole else None
+    return found or Survey(sample_frames(source, SAMPLE_FRAMES))
+
+
+def _read(source: str | os.PathLike[str], gop_seconds: float | None) -> Survey | None:
+    """None where there are too many colours."""
+    with VideoReader(source) as reader:
+        video = reader.format
+        cutter = Cutter(GopBounds.of(video, gop_seconds))
+        colours, sample = ColourSet(), _Sample(3 * video.width * video.height)
+        keeper = _Keeper(GridSpec(video.height, video.width, 3, ordinal=True))
+        for number, frame in enumerate(event for event in reader if isinstance(event, Frame)):
+            keeper.add(frame.rgb, cutter.begins_gop(frame), cutter.changed)
+            sample.add(number, frame.rgb)
+            if cutter.changed:
+                colours.add(frame.rgb)
+            if colours.many:
+                return None
+    return Survey(sample.pictures(), colours.found(), keeper.gops, keeper.finish())
+
+
+class _Sample:
+    """Every 2^k-th picture, so that about `SAMPLE_FRAMES` remain."""
+
+    def __init__(self, picture_bytes: int) -> None:
+        self._most = max(4, min(SAMPLE_FRAMES, SAMPLE_BYTES // picture_bytes))
+        self._kept: list[Image] = []
+        self._stride = 1
+
+    def add(self, number: int, picture: Image) -> None:
+        if number % self._stride == 0:
+            self._kept.append(picture)
+        if len(self._kept) == 2 * self._most:
+            self._kept, self._stride = self._kept[::2], 2 * self._stride
+
+    def pictures(self) -> list[Image]:
+        kept, most = self._kept, self._most
+        return [kept[k * len(kept) // most] for k in range(most)] if len(kept) > most else kept
+
+
+class _Keeper:
+    """Every 2^k-th GOP."""
+
+    def __init__(self, spec: GridSpec) -> None:
+        self.gops = 0
+        self._spec = spec
+        self._kept: list[KeptGop] = []
+        self._stride = 1
+        self._open: DifferencesEncoder | None = None
+        self._frames = self._pixels = 0
+
+    def add(self, picture: Image, begins: bool, changed: int) -> None:
+        if begins:
+            self._close()
+            self._open = DifferencesEncoder(self._spec, _FAST) if self.gops % self._stride == 0 else None
+            self.gops += 1
+            self._frames = self._pixels = 0
+        if self._open is not None and (begins or changed):
+            self._open.push(picture[None])
+            self._frames += 1
+            self._pixels += picture.shape[0] * picture.shape[1] if begins else changed
+
+    def finish(self) -> list[KeptGop]:
+        self._close()
+        return self._kept
+
+    def _close(self) -> None:
+        if self._open is None:
+            return
+        self._kept.append(KeptGop(self.gops - 1, self._frames, self._pixels, self._spec, self._open.finish()))
+        self._open = None
+        while len(self._kept) > 2 * KEPT_GOPS or sum(len(gop._data) for gop in self._kept) > KEPT_BYTES:
+            self._stride *= 2
+            self._kept = [gop for gop in self._kept if gop.number % self._stride == 0 and len(self._kept) > 1]

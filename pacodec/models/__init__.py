@@ -1,0 +1,1 @@
+"""Model files: reading them, finding them, matching them to footage, and making them of recordings."""

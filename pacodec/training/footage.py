@@ -1,0 +1,245 @@
+"""Recordings to code grids: a palette learned from all of them, then every frame by that palette, in short segments."""
+
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacodec.engine import DifferencesDecoder, DifferencesEncoder
+from pacodec.errors import UsageError
+from pacodec.gop import rate_distortion
+from pacodec.gop.rate_distortion import RateDistortion
+from pacodec.gop.viterbi import steady_codes
+from pacodec.grids import Grids, GridSpec
+from pacodec.limits import MIB
+from pacodec.media import Image
+from pacodec.metrics import Distortion
+from pacodec.training.holding_out import Part, split
+from pacodec.training.pairs import Pairs
+from pacodec.training.survey import pictures, survey_clips
+from pacodec.transforms.changes import changed_pixels
+from pacodec.transforms.colours import ColourSet
+from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform, colour_errors, learn_palette
+from pacodec.transforms.two_level_palette import ShadesTransform, frequent_colours, without
+from pacodec.video.reader import VideoReader
+
+NOISY_SHARE = 0.02
+"""Share of pixels that change by little, yet change, from which footage is noisy."""
+MAX_MODEL_SHADES = 8192
+NOISE_LEVELS, NOISY_COLOURS = 22, 96
+"""What noisy footage is held to move by for nothing, and its colours, which are fewer: of finer ones most would tell
+noise from noise."""
+JUDGED_QUALITY = 3
+"""Of noisy footage: the one whose codes are learned from and measured."""
+PAIRED_BYTES = 512 * MIB
+"""Memory for the pictures that a post-filter learns from."""
+JUDGED_PAIRS = 24
+"""Pictures, about, that it is judged by, and as many that it is measured on."""
+LOOK_AHEAD = 64
+"""Frames whose changes are decided at once."""
+TEST_BYTES = 12 * MIB
+"""Held-out codes that are looked at: other methods are measured on them too, and those take their time."""
+_FAST = 1
+"""zstd's level for codes that are kept in memory."""
+
+
+@dataclass(frozen=True)
+class CodeSegment:
+    """Successive grids of one clip, uint8 [frames, 1, h, w], that do not repeat the one before."""
+
+    spec: GridSpec
+    frames: int
+    pixels: int
+    """To code: those of the first grid, and of blocks that changed."""
+    shown: int
+    """Frames of the clip that it stands for, repeats included."""
+    _data: bytes
+
+    def grids(self) -> Grids:
+        """All of them."""
+        return DifferencesDecoder(self.spec, self._data).pull(self.frames)
+
+
+@dataclass(frozen=True)
+class CodedFootage:
+    """Code grids by their role."""
+
+    palette: NDArray[np.uint8]
+    train: list[CodeSegment]
+    validation: list[CodeSegment]
+    test: list[CodeSegment]
+    distortion: list[Distortion]
+    """Of the palette on each test clip."""
+    frame_rate: float
+    split: str
+    shades: bytes
+    """Further colours of clean footage, as a model carries them; empty where there are none, or too many."""
+    noise: int
+    """Levels that pixels are held to move by for nothing; 0 where the footage is clean."""
+    exchange: RateDistortion | None
+    """By which the codes of noisy footage are chosen."""
+    pairs: Pairs
+    """Of noisy footage, pictures to train on and their codes."""
+    judged: Pairs
+    """The same of the part for validation."""
+    held: Pairs
+    """The same of the part held out for the final report."""
+    trained_clips: int
+    checksum: int = 0
+    """Of the palette and all codes to train on and to choose by."""
+    errors: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    """Squared distances of the palette's colours, float64 [256, 256]."""
+
+
+def load_codes(
+    clips: Sequence[str],
+    validation: Sequence[str],
+    test: Sequence[str],
+    size: tuple[int, int] | None,
+    segment_pixels: int,
+) -> CodedFootage:
+    """Read recordings twice: to learn the palette, and to code them, in segments of about so many pixels to code.
+
+    `size` is (height, width), None for their own. Raises UsageError where there are too few frames, or clips of several
+    sizes, and what `VideoReader` raises.
+    """
+    names = [*clips, *validation, *test]
+    colours = ColourSet()
+    surveys = survey_clips(names, size, colours)
+    if len({picture.shape for survey in surveys for _, picture in survey.sample}) != 1:
+        raise UsageError("the clips are not of one size; --size makes them so")
+    parts = split([survey.frames for survey in surveys], len(validation), len(test))
+    noisy = float(np.median([surveys[part.clip].noise for part in parts.train])) > NOISY_SHARE
+    noise = NOISE_LEVELS if noisy else 0
+    exchange = rate_distortion.noisy(noise)[JUDGED_QUALITY] if noisy else None
+    sample = [picture for part in parts.train for picture in surveys[part.clip].within(part)]
+    known = None if noisy else colours.found()
+    palette = learn_palette(sample, NOISY_COLOURS if noisy else MAX_COLOURS, known)
+    coding = _Coding(names, PaletteTransform(palette), size, exchange, segment_pixels)
+    pairs, judged, held = (
+        _pairs(role, sample[0], noisy, most)
+        for role, most in ((parts.train, None), (parts.validation, JUDGED_PAIRS), (parts.test, JUDGED_PAIRS))
+    )
+    train = [segment for part in parts.train for segment in coding.segments(part, pairs)]
+    looked_at = [segment for part in parts.validation for segment in coding.segments(part, judged)]
+    tested, distortion = coding.held_out(parts.test, held)
+    return CodedFootage(
+        palette=palette,
+        train=train,
+        validation=looked_at,
+        test=tested,
+        distortion=distortion,
+        frame_rate=float(surveys[0].rate),
+        split=parts.words,
+        shades=b"" if noisy else _shades(sample, palette, known),
+        noise=noise,
+        exchange=exchange,
+        pairs=pairs,
+        judged=judged,
+        held=held,
+        trained_clips=len({part.clip for part in parts.train}),
+        checksum=_checksum(palette, [*train, *looked_at]),
+        errors=colour_errors(palette),
+    )
+
+
+def _pairs(parts: Sequence[Part], picture: Image, noisy: bool, most: int | None) -> Pairs:
+    """Room for pictures of noisy footage, spread over the parts; none of clean footage."""
+    frames = sum(part.stop - part.start for part in parts)
+    if not noisy:
+        return Pairs(0)
+    if most is not None:
+        return Pairs(max(1, frames // most))
+    return Pairs(max(1, math.ceil(frames * picture.size * 4 / 3 / PAIRED_BYTES)))
+
+
+def _shades(sample: Sequence[Image], palette: NDArray[np.uint8], known: NDArray[np.uint8] | None) -> bytes:
+    """Of the colours that are not in the palette, those of the sample first."""
+    further = without(frequent_colours(sample), palette)
+    if known is not None:
+        further = np.concatenate([further, without(without(known, palette), further)])
+    if not 0 < len(further) <= MAX_MODEL_SHADES:
+        return b""
+    stored: bytes = ShadesTransform(palette, further).parameters["shades"]
+    return stored
+
+
+def _checksum(palette: NDArray[np.uint8], segments: Sequence[CodeSegment]) -> int:
+    value = zlib.crc32(palette.tobytes())
+    for segment in segments:
+        value = zlib.crc32(segment._data, value)
+    return value
+
+
+@dataclass(frozen=True)
+class _Coding:
+    """How pictures become codes."""
+
+    names: Sequence[str]
+    transform: PaletteTransform
+    size: tuple[int, int] | None
+    exchange: RateDistortion | None
+    segment_pixels: int
+
+    def segments(self, part: Part, pairs: Pairs) -> Iterator[CodeSegment]:
+        """A part of a clip, cut into segments; some pictures are kept with their codes as `pairs`."""
+        return _cut(self._coded(part, pairs), self.segment_pixels)
+
+    def held_out(self, parts: Sequence[Part], pairs: Pairs) -> tuple[list[CodeSegment], list[Distortion]]:
+        """The beginning of each test part as one segment, and what the palette loses of it."""
+        found, lost = list[CodeSegment](), list[Distortion]()
+        for part in parts:
+            distortion = Distortion()
+            grids: list[NDArray[np.uint8]] = []
+            for picture, codes in self._coded(part, pairs):
+                distortion += Distortion.of(picture[None], self.transform.decode(codes[None, None]))
+                grids.append(codes)
+                if len(grids) * codes.size * len(parts) > TEST_BYTES:
+                    break
+            found += _cut(((grid, grid) for grid in grids), None)
+            lost.append(distortion)
+        return found, lost
+
+    def _coded(self, part: Part, pairs: Pairs) -> Iterator[tuple[Image, NDArray[np.uint8]]]:
+        """Pictures and their codes, uint8 [h, w]: the nearest colours, or of noisy footage those worth a change."""
+        exchange = self.exchange
+        errors = None if exchange is None else exchange.bits(colour_errors(self.transform.palette))
+        last: Grids | None = None
+        with VideoReader(self.names[part.clip]) as reader:
+            frames = islice(pictures(reader, self.size), part.start, part.stop)
+            while window := list(islice(frames, 1 if exchange is None else LOOK_AHEAD)):
+                codes = self.transform.encode(np.stack(window))[:, :1]
+                if exchange is not None and errors is not None:
+                    codes = steady_codes(codes, errors, exchange.change, last)
+                last = codes[-1]
+                for picture, grid in zip(window, codes[:, 0], strict=True):
+                    pairs.add(picture, grid, part.clip)
+                    yield picture, grid
+
+
+def _cut(coded: Iterator[tuple[Image, NDArray[np.uint8]]], most: int | None) -> Iterator[CodeSegment]:
+    """Segments of at most so many pixels after the first grid, None for one segment."""
+    last: NDArray[np.uint8] | None = None
+    encoder: DifferencesEncoder | None = None
+    spec = GridSpec(1, 1, 1, ordinal=False)
+    frames = pixels = shown = 0
+    for _, grid in coded:
+        changed = grid.size if last is None else changed_pixels(last[..., None], grid[..., None])
+        if encoder is not None and most is not None and frames > 1 and pixels + changed > most:
+            yield CodeSegment(spec, frames, pixels, shown, encoder.finish())
+            encoder = None
+        if encoder is None:
+            spec = GridSpec(1, grid.shape[0], grid.shape[1], ordinal=False)
+            encoder, frames, pixels, shown, changed = DifferencesEncoder(spec, _FAST), 0, 0, 0, grid.size
+        if changed:
+            encoder.push(grid[None, None])
+            frames += 1
+        shown += 1
+        pixels += changed
+        last = grid
+    if encoder is not None:
+        yield CodeSegment(spec, frames, pixels, shown, encoder.finish())

@@ -1,0 +1,231 @@
+"""A model as a recording: which segments of the footage lower the bits of held-out footage most, and how many of them.
+
+Greedy choice (Nemhauser, Wolsey, Fisher 1978): of all segments, the one is taken next whose replay saves most for each
+pixel that has to be replayed. What a segment saves only falls as others are taken, so most need not be tried anew in
+each round (Minoux 1978).
+"""
+
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacodec.engine import Costs, Prior, Recording, Segment, SegmentEncoder, State
+from pacodec.gop.parallel import cores
+from pacodec.grids import Grids
+from pacodec.models.files import ModelInfo, dump_arrays
+from pacodec.models.recording import NOISE, RECORDING
+from pacodec.training.footage import CodedFootage, CodeSegment, load_codes
+from pacodec.training.peers import peers
+from pacodec.training.request import CurvePoint, Request, Trained
+from pacodec.transforms.postfilter import POSTFILTER, PostFilter
+
+REPLAY_PIXELS = 1_500_000
+"""Pixels of changed blocks that opening a model may replay: about 1.5 s of one core."""
+SEGMENT_PIXELS = 150_000
+CANDIDATES = 24
+"""Segments that are tried, evenly spread over the footage."""
+JUDGED_PIXELS = 300_000
+"""Of the held-out footage, what choices are judged by."""
+LEAST_GAIN = 0.004
+"""Share of the held-out bits that one more segment must save."""
+
+
+def train_recording(request: Request) -> Trained:
+    """Learn palette and recording, and of noisy footage a post-filter, from the request's clips."""
+    size = request.size and request.size[::-1]
+    footage = load_codes(request.clips, request.validation, request.test, size, SEGMENT_PIXELS)
+    frames = sum(segment.shown for segment in footage.train)
+    request.report(f"{frames} frames to train on; {footage.split}")
+    if footage.noise:
+        request.report("noisy footage: a pixel's code stays until a change is worth its price")
+    reached = [lost.psnr for lost in footage.distortion]
+    request.report(f"{len(footage.palette)} colours give {np.mean(reached):.1f} dB held out")
+    hyperparameters: dict[str, Any] = {NOISE: footage.noise}
+    arrays: dict[str, NDArray[Any]] = {"palette": footage.palette}
+    if footage.noise:
+        from pacodec.autoencoders.fit_filter import filtered_psnr, fit_filter  # torch, which nothing else here needs
+
+        fitted = fit_filter(request, footage)
+        arrays |= fitted.export()
+        hyperparameters[POSTFILTER] = [*vars(fitted.shape).values()]
+        reached = filtered_psnr(PostFilter(arrays, fitted.shape), footage)
+        request.report(f"the post-filter makes that {np.mean(reached):.1f} dB")
+    chosen = choose_segments(request, footage)
+    recording = chosen.recording
+    if footage.shades:
+        arrays["shades"] = np.frombuffer(footage.shades, np.uint8)
+    arrays["reference"] = np.frombuffer(b"".join(segment.data for segment in recording.segments), np.uint8)
+    spec = recording.spec
+    hyperparameters |= {
+        "grid": [spec.channels, spec.height, spec.width],
+        "segments": [{"frames": segment.frames, "bytes": len(segment.data)} for segment in recording.segments],
+    }
+    bits = _held_out_bits(footage, chosen.prior, chosen.costs)
+    tested = sum(segment.shown for segment in footage.test)
+    quality: dict[str, Any] = {
+        "psnr": round(float(np.mean(reached)), 3),
+        "psnr_low": round(min(reached), 3),
+        "frames": tested,
+        "bits_per_frame": bits,
+        "kbps": round(bits[RECORDING] * footage.frame_rate / 1000, 3),
+        "frame_rate": round(footage.frame_rate, 3),
+    }
+    training = {
+        "clips": footage.trained_clips,
+        "frames": frames,
+        "checksum": footage.checksum,
+        "seconds": round(monotonic() - request.began),
+        "split": footage.split,
+        "curve": [vars(point) for point in chosen.curve],
+    }
+    return Trained(
+        data=dump_arrays(arrays, ModelInfo(RECORDING, hyperparameters, training, quality)),
+        steps=0,
+        psnr=quality["psnr"],
+        psnr_low=quality["psnr_low"],
+        test_frames=tested,
+        split=footage.split,
+        code_values=math.prod((spec.channels, spec.height, spec.width)),
+        bits=bits,
+        curve=chosen.curve,
+    )
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A recording, what is known after it, and how it came to be."""
+
+    recording: Recording
+    prior: Prior
+    curve: list[CurvePoint]
+    costs: Costs | None
+
+
+def choose_segments(request: Request, footage: CodedFootage) -> Chosen:
+    """The segments that lower the bits of the part for validation most."""
+    spec = footage.train[0].spec
+    costs = None if footage.exchange is None else footage.exchange.costs(footage.errors)
+    candidates = _spread(footage.train, CANDIDATES)
+    judge = _Judge(_some_of(footage.validation), costs)
+    prior = Prior(State.fresh(spec))
+    bits, done = judge.bits(prior), list[Segment]()
+    curve = [CurvePoint(0, 0, 0.0, round(bits / judge.frames, 1))]
+    room = REPLAY_PIXELS
+    request.report(f"choosing from {len(candidates)} segments; {bits / judge.frames:.0f} bits a frame without any")
+    with ThreadPoolExecutor(cores()) as pool:
+        # (less what a segment was found to save for each pixel, its number, how many were taken when it was tried)
+        queue = [(-math.inf, number, -1) for number in range(len(candidates))]
+        while queue:
+            stale = [heapq.heappop(queue) for _ in range(min(cores(), len(queue)))]
+            fresh = list(pool.map(partial(judge.trial, prior, bits), [candidates[number] for _, number, _ in stale]))
+            for (_, number, _), saved in zip(stale, fresh, strict=True):
+                heapq.heappush(queue, (-saved / candidates[number].pixels, number, len(done)))
+            gain, number, tried_at = queue[0]
+            if tried_at < len(done):
+                continue
+            best = candidates[number]
+            heapq.heappop(queue)
+            if -gain * best.pixels < LEAST_GAIN * bits:
+                break
+            if best.pixels > room:
+                continue
+            prior, segment = judge.after(prior, best)
+            done.append(segment)
+            room -= best.pixels
+            bits = judge.bits(prior)
+            recording = Recording(spec, done)
+            point = CurvePoint(
+                segments=len(done),
+                bytes=sum(len(each.data) for each in done),
+                replay_seconds=_replay_seconds(recording),
+                bits_per_frame=round(bits / judge.frames, 1),
+            )
+            curve.append(point)
+            request.report(
+                f"{point.segments} segments, {point.bytes / 1000:.1f} kB, replayed in {point.replay_seconds:.2f} s: "
+                f"{point.bits_per_frame:.0f} bits a frame"
+            )
+    return Chosen(Recording(spec, done), prior, curve, costs)
+
+
+class _Judge:
+    """What held-out segments take after a prior, in bits, errors included."""
+
+    def __init__(self, segments: Sequence[CodeSegment], costs: Costs | None) -> None:
+        self._grids = [segment.grids() for segment in segments]
+        self._costs = costs
+        self.frames = sum(segment.shown for segment in segments)
+
+    def bits(self, prior: Prior) -> float:
+        """Of all of them."""
+        return sum(coded_bits(prior, grids, self._costs) for grids in self._grids)
+
+    def after(self, prior: Prior, segment: CodeSegment) -> tuple[Prior, Segment]:
+        """What is known after one more segment, and that one coded."""
+        state = prior.copy()
+        encoder = SegmentEncoder(state, self._costs)
+        encoder.push(segment.grids())
+        return Prior(state), Segment(segment.frames, encoder.finish())
+
+    def trial(self, prior: Prior, before: float, segment: CodeSegment) -> float:
+        """Bits that one more segment would save."""
+        return before - self.bits(self.after(prior, segment)[0])
+
+
+def coded_bits(prior: Prior, grids: Grids, costs: Costs | None = None) -> float:
+    """Bits that grids take as one GOP, and with costs what their changes are held to cost."""
+    with prior.borrowed() as state:
+        encoder = SegmentEncoder(state, costs)
+        coded = encoder.push(grids)
+        lost = 0.0 if costs is None else float(costs[grids[:, 0], coded[:, 0]].sum(dtype=np.float64)) / 256
+        return 8 * len(encoder.finish()) + lost
+
+
+def _spread(segments: Sequence[CodeSegment], most: int) -> list[CodeSegment]:
+    """Evenly spread ones, as many."""
+    count = min(most, len(segments))
+    return [segments[number * len(segments) // count] for number in range(count)]
+
+
+def _some_of(segments: Sequence[CodeSegment]) -> list[CodeSegment]:
+    """Evenly spread ones of `JUDGED_PIXELS` in all, at least one."""
+    total = sum(segment.pixels for segment in segments)
+    return _spread(segments, max(1, len(segments) * JUDGED_PIXELS // max(total, JUDGED_PIXELS)))
+
+
+def _replay_seconds(recording: Recording) -> float:
+    state, began = State.fresh(recording.spec), monotonic()
+    for _ in recording.grids(state):
+        pass
+    return round(monotonic() - began, 3)
+
+
+def _held_out_bits(footage: CodedFootage, prior: Prior, costs: Costs | None) -> Mapping[str, float]:
+    """Bits a frame of the part held out for the report, by method."""
+    frames = sum(segment.shown for segment in footage.test)
+    clips = [segment.grids() for segment in footage.test]
+    fresh = Prior(State.fresh(prior.spec))
+    ours = {
+        RECORDING: _payload_bits(prior, clips, costs) / frames,
+        "engine alone": _payload_bits(fresh, clips, costs) / frames,
+    }
+    others = {name: 8 * size / frames for name, size in peers(clips, footage.palette).items()}
+    return {name: round(bits, 1) for name, bits in (ours | others).items()}
+
+
+def _payload_bits(prior: Prior, clips: Sequence[Grids], costs: Costs | None) -> float:
+    total = 0
+    for grids in clips:
+        with prior.borrowed() as state:
+            encoder = SegmentEncoder(state, costs)
+            encoder.push(grids)
+            total += 8 * len(encoder.finish())
+    return float(total)
