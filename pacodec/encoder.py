@@ -12,7 +12,7 @@ from typing import Any
 
 from pacodec.container import Reader
 from pacodec.errors import CorruptFileError, QualityError, UsageError
-from pacodec.files import check_target, fingerprint, replacing, writing
+from pacodec.files import check_pac_target, check_target, fingerprint, replacing, writing
 from pacodec.gop.choose import Choice, choose
 from pacodec.gop.pipeline import EncodeReport, Pipeline, Progress
 from pacodec.gop.resume import PART_SUFFIX, Unfinished, unfinished
@@ -55,6 +55,7 @@ def encode(
     if options.verify and target == STANDARD_STREAM:
         raise UsageError("what went to standard output cannot be verified; leave --verify out")
     check_target(target, overwrite=overwrite, sources=(source,))
+    check_pac_target(target)
     if source == STANDARD_STREAM:
         with VideoReader(sys.stdin.buffer) as reader:
             return _encode_stream(reader, target, options, progress)
