@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pacodec.container import Reader
-from pacodec.errors import BaseLayerError, CorruptFileError, QualityError, UsageError
-from pacodec.files import check_target, fingerprint, replacing, writing
+from pacodec.errors import CorruptFileError, EstimateError, QualityError, UsageError
+from pacodec.files import check_pac_target, check_target, fingerprint, replacing, writing
 from pacodec.gop.choose import Choice, choose
 from pacodec.gop.pipeline import EncodeReport, Pipeline, Progress
 from pacodec.gop.resume import PART_SUFFIX, Unfinished, unfinished
@@ -60,6 +61,7 @@ def encode(
     if options.verify and target == STANDARD_STREAM:
         raise UsageError("what went to standard output cannot be verified; leave --verify out")
     check_target(target, overwrite=overwrite, sources=(source,))
+    check_pac_target(target)
     if source == STANDARD_STREAM:
         with VideoReader(sys.stdin.buffer) as reader:
             return _encode_stream(reader, target, options, progress)
@@ -80,15 +82,16 @@ class _Ways:
         self.source, self.options = source, options
 
     def __iter__(self) -> Iterator["Plan | Choice"]:
-        line = ""
+        line, others, most = "", list["Plan"](), math.inf
         if self.options.model is None and self.options.quantizer is None and self.options.coder is None:
             from pacodec.base_layer.choice import decide
 
             decision = decide(self.source, self.options, self._grid_trial)
             yield from decision.plans
-            line = decision.line
+            line, others, most = decision.line, decision.others, decision.most
         for choice in self.choices:
-            yield replace(choice, reason=f"{choice.reason}; {line}") if line else choice
+            yield replace(choice, reason=f"{choice.reason}; {line}", most=most) if line else choice
+        yield from others
 
     @cached_property
     def footage(self) -> Survey:
@@ -103,7 +106,7 @@ class _Ways:
     def _grid_trial(self, footage: "Footage") -> "GridTrial | None":
         from pacodec.gop.trial import grid_trial
 
-        return grid_trial(footage, lambda: self.choices[0], self.options)
+        return grid_trial(footage, lambda: (self.choices[0], self.footage.gops), self.options)
 
 
 def _encode_file(
@@ -115,7 +118,7 @@ def _encode_file(
     kept: Unfinished | None = None,
 ) -> EncodeReport:
     """By the first of the ways that keeps what it promised."""
-    failure: QualityError | BaseLayerError | UsageError
+    failure: QualityError | EstimateError | UsageError
     failure = UsageError(f"{target}{PART_SUFFIX}: was begun where other models are installed; remove it")
     for number, way in enumerate(ways):
         if kept is not None:
@@ -126,7 +129,7 @@ def _encode_file(
         try:
             with VideoReader(source) as reader:
                 return _write(reader, iter(reader), target, way, options, progress, footage, kept, source)
-        except (QualityError, BaseLayerError) as error:  # the sample promised more than the whole clip kept
+        except (QualityError, EstimateError) as error:  # the sample promised more than the whole clip kept
             if target == STANDARD_STREAM:
                 raise  # what is written to a stream cannot be taken back
             failure = error

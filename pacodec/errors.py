@@ -31,8 +31,8 @@ class UnsupportedError(PacodecError):
     exit_code = 4
 
 
-class BaseLayerError(UnsupportedError):
-    """A base layer cannot store the footage: its packets do not decode alone, or take more than another way."""
+class EstimateError(UnsupportedError):
+    """A way of storing footage does not serve after all: its packets do not stand alone, or another takes less."""
 
 
 class ModelError(UnsupportedError):

@@ -7,23 +7,26 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from pathlib import Path
 from time import monotonic
-from typing import BinaryIO
 
-from pacodec.container import Extent, Gop, Loss, Reader, StreamReader, Survivors
+from pacodec.container import Extent, Gop, Header, Loss, Reader, StreamReader, Survivors
 from pacodec.decoder import exact_seconds
 from pacodec.errors import CorruptFileError, LimitError, UsageError
-from pacodec.files import check_target, replacing
+from pacodec.files import replacing
 from pacodec.gop.parallel import cores
 from pacodec.gop.pictures import Damage, GopPictures
 from pacodec.gop.resolve import decoders_of, model_of
 from pacodec.media import AudioPacket
+from pacodec.metrics import Distortion
 from pacodec.naming import STANDARD_STREAM, naming
 from pacodec.transforms.base import PICTURE
 from pacodec.transforms.grid_transform import transform_for
-from pacodec.video.writer import VideoWriter
+from pacodec.video.encoders import Codec
+from pacodec.video.output import Output, check_output, output_bytes, writing_video
 
+DEFAULT_CRF = 18
+_LABEL_PLANES = 2
+"""Code planes of a palette, which may have a second level; more are corrections of pictures of many colours."""
 AUDIO_LOOKAHEAD = Fraction(1)
 """Seconds of audio written ahead of the pictures, so that the muxer need not hold either back."""
 
@@ -33,7 +36,9 @@ class DecodeReport:
     """What `decode` did; `seconds` do not count loading the model.
 
     damage: everything wrong with the file, a line each. lost: the frames that are missing in the output; of a file that
-    was cut before its writer knew how many there would be, only `damage` says that the end is missing.
+    was cut before its writer knew how many there would be, only `damage` says that the end is missing. distortion: what
+    readers of the output see, held against the decoded pictures, None where that is exact. notes: what the output's
+    kind of file cannot hold, a line each.
     """
 
     frames: int
@@ -43,6 +48,8 @@ class DecodeReport:
     seconds: float
     damage: list[str] = field(default_factory=list)
     lost: list[Loss] = field(default_factory=list)
+    distortion: Distortion | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def decode(
@@ -52,7 +59,8 @@ def decode(
     model: str | None = None,
     start: float = 0.0,
     end: float | None = None,
-    crf: int = 18,
+    container: str | None = None,
+    crf: int | None = None,
     lossless: bool = False,
     copy: bool | None = None,
     audio: bool = True,
@@ -62,27 +70,32 @@ def decode(
     overwrite: bool = False,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> DecodeReport:
-    """Decode `source` into a video file whose container the suffix of `target` names; `-` is standard input or output.
+    """Decode `source` into a video, an animated image or a sequence of pictures (%04d.png), as the suffix of `target`
+    says, or `container` (a suffix without its dot); `-` is standard input or output.
 
     `target` (MP4 on standard output) appears when it is complete, or not at all. `start` and `end`, in seconds, cut out
-    the frames shown then; the cut starts at time zero. `crf` is x264's quality; `lossless` keeps every RGB value. A
-    With `copy`, packets of a standard codec are written as they are, None does so where that is possible; a
-    damaged file is an error unless `keep_going`: then what survives is written, at its own times, and the report says
-    what does not.
+    the frames shown then; the cut starts at time zero. What players are for is H.264: `lossless` keeps every RGB value,
+    `crf` is x264's quality in 4:2:0; with neither, pictures of few colours, which 4:2:0 would spoil, are kept exactly,
+    and others get a `crf` of 18. Packets of a standard codec are written as they are where that is possible and neither
+    is asked for; `copy` demands or forbids it. A damaged file is an error unless `keep_going`: then what survives is
+    written, at its own times, and the report says what does not.
 
     Raises the exceptions of `pacodec.errors`.
     """
     if not 0 <= start < (math.inf if end is None else end) or end == math.inf:
         raise UsageError(f"from {start:g} {'on' if end is None else f'to {end:g}'} seconds is no range of time")
-    check_target(target, overwrite=overwrite, sources=(source,))
+    if lossless and crf is not None:
+        raise UsageError("what is lossless has no crf")
+    check_output(target, container, overwrite=overwrite, sources=(source,))
     with ExitStack() as stack:
         stack.enter_context(naming(source))
         reader = StreamReader(sys.stdin.buffer) if source == STANDARD_STREAM else stack.enter_context(Reader(source))
         if not keep_going:
             _refuse_damage(reader)
         header = reader.header
-        whole = start == 0 and end is None and target != STANDARD_STREAM and not (lossless or reader.damage)
-        if copy is not False and (report := _copied(reader if whole else None, target, audio, demanded=bool(copy))):
+        whole = start == 0 and end is None and target != STANDARD_STREAM and not reader.damage
+        plain = whole and container is None and crf is None and not lossless
+        if copy is not False and (report := _copied(reader if plain else None, target, audio, demanded=bool(copy))):
             return report
         found = model_of(header, reader.model_bytes(), model)
         transform, decoders = transform_for(header, found, device), decoders_of(reader, found)
@@ -90,10 +103,10 @@ def decode(
         video = header.video if audio else replace(header.video, audio=())
         span = _Span(video.time_base, exact_seconds(start), None if end is None else exact_seconds(end))
         cutter = _Cutter(reader, span, keep_going)
-        destination: Path | BinaryIO = sys.stdout.buffer
-        if target != STANDARD_STREAM:
-            destination = stack.enter_context(replacing(target))
-        with VideoWriter(destination, video, codec="lossless" if lossless else "h264", crf=crf) as writer:
+        exactly = lossless or (crf is None and _few_colours(header))
+        codec: Codec = "lossless" if exactly else "h264"
+        quality = DEFAULT_CRF if crf is None else crf
+        with writing_video(target, video, container=container, codec=codec, crf=quality) as writer:
             on_damage = cutter.on_damage if keep_going else None
             pictures = GopPictures(header, transform, decoders, jobs or cores(), on_damage)
             frames = cutter.write(writer, pictures, lambda done: progress(done, reader.declared or None))
@@ -101,15 +114,22 @@ def decode(
                 _refuse_damage(reader)
             if not frames:
                 raise CorruptFileError(f"holds no frame{' in that time range' if start or end else ''}")
-        size = destination.stat().st_size if isinstance(destination, Path) else None
+        size = output_bytes(target)
         lost = cutter.losses()
         damage = list(dict.fromkeys((*reader.damage, *cutter.damage, *map(str, lost))))
-    return DecodeReport(frames, video.width, video.height, size, monotonic() - began, damage, lost)
+    seconds = monotonic() - began
+    distortion = None if writer.exact else writer.distortion
+    return DecodeReport(frames, video.width, video.height, size, seconds, damage, lost, distortion, list(writer.notes))
+
+
+def _few_colours(header: Header) -> bool:
+    """Whether the pictures are ones of few colours: 4:2:0 would blur their edges, and H.264 in RGB stores them well."""
+    return not header.grid.ordinal and header.grid.channels <= _LABEL_PLANES
 
 
 def _copied(reader: Reader | StreamReader | None, target: str, audio: bool, *, demanded: bool) -> DecodeReport | None:
     """What copying the packets of a file gave; None where that is not possible, an error where it is `demanded`."""
-    why: str | None = "only a whole, undamaged file is copied, as it is and not to a pipe"
+    why: str | None = "only the whole of an undamaged file is, to a file that its suffix describes"
     if isinstance(reader, Reader) and reader.header.transform.name == PICTURE:
         from pacodec.base_layer.copying import copy_packets, obstacle
 
@@ -165,7 +185,7 @@ class _Cutter:
         self.packets: deque[AudioPacket] = deque()
         self.fetch: Iterator[AudioPacket] = reader.audio() if isinstance(reader, Reader) else iter(())
 
-    def write(self, writer: VideoWriter, pictures: GopPictures, progress: Callable[[int], None]) -> int:
+    def write(self, writer: Output, pictures: GopPictures, progress: Callable[[int], None]) -> int:
         """Write everything; the number of frames."""
         frames, with_audio = 0, bool(writer.format.audio)
         for gop, first, batch in pictures.run(self._gops()):
@@ -220,7 +240,7 @@ class _Cutter:
             else:
                 self._survived(event, 0, event.frames)
 
-    def _write_audio(self, writer: VideoWriter, until: Fraction | None) -> None:
+    def _write_audio(self, writer: Output, until: Fraction | None) -> None:
         """Write the packets of the span that are due before a time in seconds, or all."""
         shift = self.shift or Fraction(0)
         while True:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,8 +14,14 @@ LOSSLESS_PSNR = 100.0
 
 def mean_squared_errors(original: Pictures, decoded: Pictures) -> NDArray[np.float64]:
     """Mean squared error of each frame of uint8 [n, H, W, 3] over all its RGB values."""
+    pairs = zip(original, decoded, strict=True)
+    return np.array([cv2.norm(a, b, cv2.NORM_L2SQR) / a.size for a, b in pairs], np.float64)
+
+
+def row_errors(original: Pictures, decoded: Pictures) -> NDArray[np.float64]:
+    """Sum of squared errors of each row of uint8 [H, W, 3] over all its RGB values, [H]."""
     errors = original.astype(np.int16) - decoded
-    return np.asarray(np.square(errors, dtype=np.int32).mean((1, 2, 3), dtype=np.float64), np.float64)
+    return np.asarray(np.square(errors, dtype=np.int32).sum((1, 2), dtype=np.float64), np.float64)
 
 
 def decibels(error: float) -> float:

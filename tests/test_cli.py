@@ -80,9 +80,9 @@ def test_wrong_usage_is_2_and_writes_nothing(arguments, tmp_path, monkeypatch):
 
 
 def test_output_whose_suffix_says_nothing(screens_pac, tmp_path):
-    result = cli("decode", screens_pac, tmp_path / "out.gif")
+    result = cli("decode", screens_pac, tmp_path / "out.avi")
     assert result.exit_code == 2
-    assert ".gif" in only_line(result.stderr)
+    assert ".avi" in only_line(result.stderr)
     assert leftovers(tmp_path) == []
 
 

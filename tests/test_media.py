@@ -127,4 +127,4 @@ def test_missing_and_wrong_times():
     # A splice: the second part starts at zero again and goes on from there.
     assert clock.place(1045, 10) == 1045
     assert [clock.place(t, 10) for t in (0, 10, 20)] == [1055, 1065, 1075]
-    assert clock.repaired == 2
+    assert (clock.repaired, clock.splices) == (1, 1)

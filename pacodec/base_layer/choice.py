@@ -1,5 +1,6 @@
 """Whether a base layer stores the footage, and which: measured on short stretches, against what code grids take."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from fractions import Fraction
 from itertools import islice
 
 import av
+from av.codec import Codec
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
@@ -15,9 +17,13 @@ from pacodec.base_layer.colour import Colour
 from pacodec.base_layer.encoders import DEFAULT_QUALITY, LADDER, CodedPictures, Stretch, Trial, estimate
 from pacodec.base_layer.pipeline import GOP_PIXELS, GOP_SECONDS, Plan
 from pacodec.base_layer.stream import AV1, DECODERS, H264, SOURCE
-from pacodec.errors import BaseLayerError, CorruptFileError
+from pacodec.errors import EstimateError
+from pacodec.media import Frame, VideoFormat
 from pacodec.options import EncodeOptions
-from pacodec.video.color import RgbConverter
+from pacodec.video.color import RgbConverter, has_alpha
+from pacodec.video.demuxer import FfmpegFootage
+from pacodec.video.open import open_footage
+from pacodec.video.reader import VideoReader
 from pacodec.video.source import open_video
 
 EXACT_QUALITY = 4
@@ -33,6 +39,8 @@ _OVERHEAD = 600
 """Bytes of a file beside its GOPs, about."""
 _FLOOR_MARGIN = 0.1
 """dB that are aimed at above a floor."""
+_TOLERANCE = 1.05
+"""Times that an estimate may be exceeded before another way is tried."""
 _SHORT = 1.0
 """dB below the target at which a way does not serve."""
 _LATEST = Fraction(25)
@@ -78,39 +86,65 @@ GridTrials = Callable[[Footage], GridTrial | None]
 
 @dataclass(frozen=True)
 class Decision:
-    """Base layers that are smaller than code grids, the smallest first; the line that says what all would take."""
+    """Base layers that are smaller than code grids, the smallest first, and others that are not.
+
+    Code grids may take `most` bytes, or the others are better; `line` says what all would take.
+    """
 
     plans: list[Plan]
+    others: list[Plan]
+    most: float
     line: str
 
 
 def look(source: str) -> Footage:
-    """Read a source's packets and some of its pictures; raises as `VideoReader`."""
-    container, video = open_video(source)
-    with closing(container):
-        sizes = [packet.size for packet in container.demux(video) if packet.size]
-        codec = video.codec_context.codec
-        rate = video.average_rate or video.guessed_rate or None
-    frames = len(sizes)
-    first = _stretch(source, 0, frames)
-    if not first:
-        raise CorruptFileError(f"{source}: no frame of it can be decoded")
-    stretches = [first]
-    if frames > STRETCHES * len(first) and len(second := _stretch(source, frames // 2)) > 1:
+    """Read a source's packets, where FFmpeg reads it, and some of its pictures; raises as `VideoReader`."""
+    sizes, codec, rate = _packets(source)
+    with VideoReader(source) as reader:
+        rate = rate or reader.format.frame_rate
+        frames = len(sizes) or reader.frames_hint or 1
+        first = [(frame.native, frame.rgb) for frame in islice(_pictures(reader), _length(reader.format, frames))]
+    stretches: list[Stretch] = [first]
+    if sizes and frames > STRETCHES * len(first) and len(second := _middle(source, len(first))) > 1:
         stretches.append(second)
     own = first[0][0]
     colour = None if own is None else Colour.of(own)
-    kept = codec.canonical_name in DECODERS and colour is not None
     return Footage(
         frames=frames,
         seconds=float(frames / (rate or _LATEST)),
         frame_rate=rate,
-        lossy=codec.lossy,
-        packet_bytes=sum(sizes) if kept else None,
+        lossy=codec is not None and codec.lossy,
+        packet_bytes=sum(sizes) if codec and codec.canonical_name in DECODERS and colour else None,
         colour=colour,
         stretches=stretches,
         pictures=CodedPictures(own),
     )
+
+
+def _packets(source: str) -> tuple[list[int], Codec | None, Fraction | None]:
+    """Bytes of each packet of the video, its codec, its frame rate; nothing where other than FFmpeg reads it."""
+    with closing(open_footage(source)) as footage:
+        if not isinstance(footage, FfmpegFootage):
+            return [], None, None
+    container, video = open_video(source)
+    with closing(container):
+        sizes = []
+        try:
+            for packet in container.demux(video):
+                sizes += [packet.size] if packet.size else []
+        except (FFmpegError, OSError):
+            pass  # the reader will say what is wrong with it
+        return sizes, video.codec_context.codec, video.average_rate or video.guessed_rate or None
+
+
+def _pictures(reader: VideoReader) -> Iterator[Frame]:
+    return (event for event in reader if isinstance(event, Frame))
+
+
+def _length(video: VideoFormat, frames: int) -> int:
+    """Pictures of a stretch: all where that is little."""
+    pixels = video.width * video.height
+    return frames if frames * pixels <= WHOLE_PIXELS else max(4, min(STRETCH_FRAMES, STRETCH_PIXELS // pixels))
 
 
 def decide(source: str, options: EncodeOptions, grids: GridTrials) -> Decision:
@@ -144,19 +178,22 @@ def decide(source: str, options: EncodeOptions, grids: GridTrials) -> Decision:
         plans.append((size, plan))
     serves = grid is not None and (grid.exact or (not options.lossless and grid.psnr >= target - _SHORT))
     most = grid.bytes if grid is not None and (serves or not plans) else float("inf")
-    plans = sorted((each for each in plans if each[0] < most), key=lambda each: each[0])
+    plans.sort(key=lambda each: each[0])
     notes = _notes(footage, trial, grid, target)
-    order = [plan.coder for _, plan in plans]
+    order = [plan.coder for size, plan in plans if size < most]
     texts = [notes[coder] for coder in order[:1]] + [text for coder, text in notes.items() if coder not in order[:1]]
     line = "; ".join(texts)
-    return Decision([replace(plan, reason=line) for _, plan in plans], line)
+    made = [(size, replace(plan, reason=line)) for size, plan in plans]
+    others = [(size, plan) for size, plan in made if size >= most]
+    bound = _TOLERANCE * min((size for size, _ in others), default=math.inf) + _OVERHEAD
+    return Decision([plan for size, plan in made if size < most], [plan for _, plan in others], bound, line)
 
 
 def _trial(footage: Footage, target: float, effort: int) -> Trial | None:
     """What an encoder of ours takes; None where it is not there or does not reach the target."""
     try:
         trial = estimate(footage.stretches, target, effort, footage.frame_rate, footage.pictures)
-    except BaseLayerError:
+    except EstimateError:
         return None
     return trial if trial.psnr >= target - _SHORT else None
 
@@ -181,27 +218,24 @@ def _size(count: float) -> str:
     return f"{count / _MEGA:.1f} MB" if count >= _MEGA else f"{count / _KILO:.1f} kB"
 
 
-def _stretch(source: str, start: int, whole: int = 1 << 32) -> Stretch:
-    """Some pictures in a row from about frame `start` on; the `whole` footage of so many where that is little."""
+def _middle(source: str, length: int) -> Stretch:
+    """So many pictures in a row from the middle on."""
     container, video = open_video(source)
     with closing(container):
-        frames = _frames_from(container, video, start)
-        first = next(frames, None)
-        if first is None:
-            return []
-        pixels = first.width * first.height
-        count = whole if whole * pixels <= WHOLE_PIXELS else max(4, min(STRETCH_FRAMES, STRETCH_PIXELS // pixels))
-        to_rgb = RgbConverter(first.width, first.height)
-        taken = [first, *(each for each in islice(frames, count - 1))]
-        return [
-            (None if (each.width, each.height) != (first.width, first.height) else each, to_rgb(each)) for each in taken
-        ]
+        frames = list(islice(_frames_from_middle(container, video), length))
+    if not frames:
+        return []
+    size = frames[0].width, frames[0].height
+    to_rgb = RgbConverter(*size)
+    return [
+        (None if (frame.width, frame.height) != size or has_alpha(frame) else frame, to_rgb(frame)) for frame in frames
+    ]
 
 
-def _frames_from(container: InputContainer, video: VideoStream, start: int) -> Iterator[av.VideoFrame]:
-    """Decoded frames from about frame `start` on, or from as near before it as is affordable."""
+def _frames_from_middle(container: InputContainer, video: VideoStream) -> Iterator[av.VideoFrame]:
+    """Decoded frames from the middle on, or from as near before it as is affordable; from the start if need be."""
     wanted = None
-    if start and container.duration and video.time_base and video.frames != 1:
+    if container.duration and video.time_base:
         begin = (container.start_time or 0) / av.time_base
         wanted = int((begin + container.duration / av.time_base / STRETCHES) / video.time_base)
         try:

@@ -31,6 +31,7 @@ class PictureGrids:
     streams = True
     concurrent = False
     exact = True
+    pixelwise = False
     model = None
     quantizer = Component("none")
 

@@ -16,7 +16,7 @@ from av.packet import Packet
 from pacodec.base_layer.colour import Colour
 from pacodec.base_layer.source_packets import picture_crc
 from pacodec.base_layer.stream import AV1, H264, CodedStream, StoredPacket
-from pacodec.errors import BaseLayerError
+from pacodec.errors import EstimateError
 from pacodec.media import ColorTags, Image
 from pacodec.metrics import Distortion
 from pacodec.video.color import YuvConverter, color_tags
@@ -138,7 +138,7 @@ class PictureCoder:
     def __init__(
         self, pictures: CodedPictures, settings: Settings, width: int, height: int, frame_rate: Fraction | None
     ) -> None:
-        """BaseLayerError where the encoder is not there or does not take such pictures."""
+        """EstimateError where the encoder is not there or does not take such pictures."""
         self.settings = settings
         self.packets: list[StoredPacket] = []
         self.distortion = Distortion()
@@ -213,7 +213,7 @@ def _open_encoder(
         context.options = settings.options
         context.open()
     except (ValueError, FFmpegError) as error:
-        raise BaseLayerError(f"{settings.encoder.name} does not take pictures of {width}x{height}") from error
+        raise EstimateError(f"{settings.encoder.name} does not take pictures of {width}x{height}") from error
     return context
 
 
@@ -274,7 +274,7 @@ _MOST_TRIALS, _NEAR = 4, 0.3
 def estimate(
     stretches: Sequence[Stretch], target: float, effort: int, frame_rate: Fraction | None, pictures: CodedPictures
 ) -> Trial:
-    """The settings that reach `target` dB on the stretches, and what they take; BaseLayerError as `PictureCoder`."""
+    """The settings that reach `target` dB on the stretches, and what they take; EstimateError as `PictureCoder`."""
     height, width = stretches[0][0][1].shape[:2]
 
     def code(stretch: Stretch, settings: Settings) -> tuple[Distortion, int, int]:

@@ -18,7 +18,7 @@ from pacodec.base_layer.encoders import CodedPictures, PictureCoder, QuantizerSe
 from pacodec.base_layer.source_packets import PacketGroup, SourcePackets, independent_groups, picture_crc
 from pacodec.base_layer.stream import HIDDEN, SOURCE
 from pacodec.container import Component, Gop, Header, Writer
-from pacodec.errors import BaseLayerError
+from pacodec.errors import EstimateError
 from pacodec.gop.pipeline import EncodeReport, Progress
 from pacodec.media import AudioPacket, Frame, Image
 from pacodec.metadata import WRITER
@@ -101,7 +101,7 @@ class BaseLayerPipeline:
         self.writer = Writer(file, self.header)
 
     def run(self, events: Iterator[Frame | AudioPacket]) -> EncodeReport:
-        """Encode what comes and finish the file. BaseLayerError where that does not serve."""
+        """Encode what comes and finish the file. EstimateError where that does not serve."""
         began = monotonic()
         if self.packets is None:
             self._code(events)
@@ -182,7 +182,7 @@ class BaseLayerPipeline:
         self.plan = replace(self.plan, settings=settings)
         self._write(gop.shown, end, payload_of(self.plan.coder, coder.packets), coder.crc, ())
         if self.plan.most is not None and self.writer.bytes_written > self.plan.most:
-            raise BaseLayerError(f"{self.source}: {self.plan.coder} takes more than another way")
+            raise EstimateError(f"{self.source}: {self.plan.coder} takes more than another way")
 
     def _write(self, shown: _Shown, end: int, payload: bytes, crc: int, hidden: tuple[int, ...]) -> None:
         params = {HIDDEN: list(hidden)} if hidden else {}

@@ -14,7 +14,7 @@ from av.error import FFmpegError
 from pacodec import limits
 from pacodec.base_layer.colour import Colour
 from pacodec.base_layer.stream import DECODERS, MAX_PACKETS, CodedStream, StoredPacket, decoded
-from pacodec.errors import BaseLayerError, CorruptFileError
+from pacodec.errors import CorruptFileError, EstimateError
 from pacodec.media import Image
 from pacodec.video.source import open_video, read_failure
 
@@ -48,7 +48,7 @@ class SourcePackets:
 
     Raises:
         FileAccessError, CorruptFileError, LimitError: as `VideoReader`.
-        BaseLayerError: the stream is of a codec that is not kept.
+        EstimateError: the stream is of a codec that is not kept.
     """
 
     def __init__(self, source: str) -> None:
@@ -57,7 +57,7 @@ class SourcePackets:
         self._codec = self._video.codec_context.codec.canonical_name
         if self._codec not in DECODERS:
             self._container.close()
-            raise BaseLayerError(f"{source}: {self._codec} packets are not kept")
+            raise EstimateError(f"{source}: {self._codec} packets are not kept")
 
     def close(self) -> None:
         """Release the file."""
@@ -102,7 +102,7 @@ def independent_groups(
     """Joins groups of packets until each decodes alone to the next pictures of the source, whose CRCs are given.
 
     Groups depend on each other where a keyframe does not end all references (open GOPs); ones of fewer than `least`
-    pictures are joined to the next. BaseLayerError where no joining helps, or pictures are left over.
+    pictures are joined to the next. EstimateError where no joining helps, or pictures are left over.
     """
     ahead: deque[int] = deque()
     current = PacketGroup([])
@@ -121,7 +121,7 @@ def independent_groups(
         else:
             current = _match(stream, joined, pictures, ahead, PacketGroup([])) or PacketGroup(joined)
     if not current.frames or len(ahead) != current.frames or next(pictures, None) is not None:
-        raise BaseLayerError("the source's packets do not decode to its pictures group by group")
+        raise EstimateError("the source's packets do not decode to its pictures group by group")
     yield current
 
 

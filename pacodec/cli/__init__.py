@@ -12,6 +12,7 @@ COMMANDS = {
     "decode": "Turn a .pac file back into a video.",
     "info": "Show what a .pac file holds and how small it is.",
     "verify": "Check a .pac file and prove that it decodes.",
+    "compare": "Say how far one video is from another.",
     "models": "List the models that encode can use.",
     "train": "Train a model on your own footage.",
     "eval": "Compare with x264, x265, VP9 and AV1 on your clips.",

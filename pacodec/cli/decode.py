@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 @click.option("-m", "--model", help="The model's name or file, where it is not found by itself.")
 @click.option("--start", type=float, default=0.0, metavar="SECONDS", help="Begin with the frame shown then.")
 @click.option("--end", type=float, metavar="SECONDS", help="Stop before this time.")
-@click.option("--crf", type=click.IntRange(0, 51), default=18, show_default=True, help="x264's quality of the output.")
-@click.option("--lossless", is_flag=True, help="Write H.264 that keeps every RGB value.")
+@click.option("--format", "container", metavar="SUFFIX", help="The kind of file, where OUT's suffix does not say it.")
+@click.option("--crf", type=click.IntRange(0, 51), help="Write 4:2:0 of that quality of x264's [18].")
+@click.option("--lossless", is_flag=True, help="Keep every RGB value [where few colours allow it].")
 @click.option(
     "--copy/--no-copy", default=None, help="Write packets of a standard codec as they are  [where that is possible]."
 )
@@ -37,7 +38,8 @@ def command(
     model: str | None,
     start: float,
     end: float | None,
-    crf: int,
+    container: str | None,
+    crf: int | None,
     lossless: bool,
     copy: bool | None,
     no_audio: bool,
@@ -47,7 +49,12 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Turn a .pac file back into a video: H.264 in what OUT's suffix says (mp4, mov, mkv). '-' is a standard stream."""
+    """Turn a .pac file back into what OUT's suffix says. '-' is a standard stream.
+
+    mp4, mov and mkv are H.264 with the sound: pictures of few colours are kept exactly (RGB, which browsers play),
+    others get 4:2:0. gif, webp, apng and a picture a frame (%04d.png) are exact where they can be; y4m is for other
+    programs.
+    """
     from pacodec.export import decode
 
     progress = ProgressLine("decoding")
@@ -57,6 +64,7 @@ def command(
         model=model,
         start=start,
         end=end,
+        container=container.removeprefix(".").lower() if container else None,
         crf=crf,
         lossless=lossless,
         copy=copy,
@@ -70,8 +78,13 @@ def command(
     progress.clear()
     for line in report.damage:
         say(f"damaged: {line}")
+    for line in report.notes:
+        say(f"note: {line}")
     if as_json and target != "-":
-        print_json({"output": target, **asdict(report), "frames_per_second": report.frames / report.seconds})
+        loss = report.distortion
+        quality = loss and {"psnr": loss.psnr, "worst_psnr": loss.worst_psnr, "frames": loss.frames}
+        speed = {"frames_per_second": report.frames / report.seconds}
+        print_json({"output": target, **asdict(report), "distortion": quality, "exact": loss is None, **speed})
     else:
         _show(source, target, report)
     if report.damage:
@@ -84,4 +97,10 @@ def command(
 def _show(source: str, target: str, report: "DecodeReport") -> None:
     written = f", {size(report.bytes)}" if report.bytes is not None else ""
     say(f"{source} -> {target}: {report.frames} frames of {report.width}x{report.height}{written}")
+    loss = report.distortion
+    quality = "exact"
+    if loss is not None:
+        worst = f"worst frame {loss.worst_psnr:.2f} dB, {loss.frames} frames measured"
+        quality = f"{loss.psnr:.2f} dB PSNR in RGB ({worst}); --lossless or .apng keeps every value"
+    say(f"  output   {quality}")
     say(f"  speed    {report.frames / report.seconds:.0f} frames/s, {report.seconds:.1f} s")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec.media import Image
-from pacodec.metrics import LOSSLESS_PSNR
+from pacodec.metrics import LOSSLESS_PSNR, Distortion
 
 SIMILARITY_FRAMES = 120
 """SSIM and MS-SSIM are taken on at most so many frames of a clip, evenly spread."""
@@ -48,9 +48,9 @@ class Quality:
         return float(self.frame_psnr.mean())
 
     @property
-    def psnr_of_mean_error(self) -> float | None:
-        """PSNR in dB of the squared error's mean over all frames, which bad frames weigh on more; None where exact."""
-        return None if self.exact else float(10 * np.log10(255**2 / np.mean(self.squared_error)))
+    def distortion(self) -> Distortion:
+        """The error pooled over all frames, which bad frames weigh on more, and that of the worst one."""
+        return Distortion(len(self.squared_error), sum(self.squared_error), max(self.squared_error))
 
 
 def measure(originals: Iterable[Image], decoded: Iterable[Image], *, stride: int = 1) -> Quality:
@@ -68,13 +68,13 @@ def measure(originals: Iterable[Image], decoded: Iterable[Image], *, stride: int
         difference = original.astype(np.int32) - picture
         errors.append(float(np.square(difference).mean()))
         if number % stride == 0:
-            similarities.append(_similarities(original, picture) if errors[-1] else (1.0, 1.0))
+            similarities.append(similarity(original, picture) if errors[-1] else (1.0, 1.0))
     ssim, ms_ssim = zip(*similarities, strict=True)
     return Quality(errors, list(ssim), list(ms_ssim))
 
 
-def _similarities(original: Image, picture: Image) -> tuple[float, float]:
-    """SSIM and MS-SSIM of one frame."""
+def similarity(original: Image, picture: Image) -> tuple[float, float]:
+    """SSIM and MS-SSIM of one frame, uint8 [H, W, 3]."""
     # A side smaller than the window is mirrored up to it.
     grow = [(0, max(0, WINDOW - side)) for side in original.shape[:2]]
     a, b = (np.pad(x, (*grow, (0, 0)), "symmetric").astype(np.float32) for x in (original, picture))

@@ -25,7 +25,7 @@ class Point:
         return int(self.measurement.notes.get("model_bytes", 0))
 
     def to_dict(self) -> dict[str, Any]:
-        """Sizes in bytes, rates in kbit/s, PSNR in dB; `psnr_of_mean_error` is null where exact."""
+        """Sizes in bytes, rates in kbit/s, PSNR in dB; `pooled_psnr` and `worst_psnr` are null where exact."""
         quality = self.measurement.quality
         return {
             "setting": self.label,
@@ -34,7 +34,8 @@ class Point:
             "bytes_with_model": self.measurement.bytes + self.model_bytes,
             "exact": quality.exact,
             "psnr": quality.psnr,
-            "psnr_of_mean_error": quality.psnr_of_mean_error,
+            "pooled_psnr": None if quality.exact else quality.distortion.psnr,
+            "worst_psnr": None if quality.exact else quality.distortion.worst_psnr,
             "ssim": sum(quality.ssim) / len(quality.ssim),
             "ms_ssim": sum(quality.ms_ssim) / len(quality.ms_ssim),
             "break_even": self.break_even and vars(self.break_even),

@@ -17,8 +17,10 @@ from pacodec.gop.priors import NONE, Decoders
 from pacodec.gop.rate_distortion import RateDistortion
 from pacodec.gop.viterbi import MOST_FRAMES, steady_codes
 from pacodec.grids import Grids, GridSpec
-from pacodec.metrics import Distortion
+from pacodec.media import Image
+from pacodec.metrics import Distortion, row_errors
 from pacodec.transforms.base import Pictures
+from pacodec.transforms.changes import changed_rows
 from pacodec.transforms.grid_transform import GridTransform
 
 BATCH_FRAMES = 16
@@ -140,6 +142,8 @@ class _Trial:
             self._differences = DifferencesEncoder(spec, _FAST)
         self._crc, self._error, self._frames = 0, 0.0, 0
         self._distortion = Distortion()
+        self._compared: tuple[Image, NDArray[np.uint8], NDArray[np.float64]] | None = None
+        """The last picture that was measured, its codes, and the squared error of each of its rows."""
         self._last: NDArray[np.uint8] | None = None
 
     def push(self, window: _Window) -> None:
@@ -173,8 +177,26 @@ class _Trial:
         if self._exchange is None and self._encoding.transform.exact:
             self._distortion += Distortion(len(batch.measured))
             return
-        decoded = self._encoding.transform.decode(coded[batch.measured], {}, self._parameters)
-        self._distortion += Distortion.of(batch.originals, decoded)
+        for original, grid in zip(batch.originals, coded[batch.measured], strict=True):
+            self._distortion += self._measured(original, grid)
+
+    def _measured(self, original: Image, grid: NDArray[np.uint8]) -> Distortion:
+        """What a picture, uint8 [H, W, 3], lost by its codes [C, h, w]; only rows that changed are looked at."""
+        transform, last = self._encoding.transform, self._compared
+        if not transform.pixelwise:
+            return Distortion.of(original[None], transform.decode(grid[None], {}, self._parameters))
+        if last is None:
+            rows, errors = np.ones(len(original), np.bool_), np.zeros(len(original))
+        else:
+            rows, errors = changed_rows(last[0], original), last[2]
+            for channel, before in zip(grid, last[1], strict=True):
+                rows |= changed_rows(before, channel)
+        if rows.any():
+            decoded = transform.decode(grid[None, :, rows], {}, self._parameters)[0]
+            errors[rows] = row_errors(original[rows], decoded)
+        self._compared = original, grid, errors
+        error = float(errors.sum()) / original.size
+        return Distortion(1, error, error)
 
     def _payload(self) -> tuple[bytes, str]:
         """The smaller of the engine's bytes and those of differences, and which that is."""

@@ -18,12 +18,14 @@ from pacodec.options import EncodeOptions
 
 _PIXELS = 6_000_000
 """Pixels that are coded, at most: some seconds."""
+_LEAST = 4
+"""Pictures of a stretch that are coded all the same."""
 _HOPELESS_COLOURS = 4096
 """A picture of more colours, of a source that was lossily coded, is not tried."""
 
 
-def grid_trial(footage: Footage, chosen: Callable[[], Choice], options: EncodeOptions) -> GridTrial | None:
-    """Tries what would be chosen; None where that is hopeless.
+def grid_trial(footage: Footage, chosen: Callable[[], tuple[Choice, int]], options: EncodeOptions) -> GridTrial | None:
+    """Tries what would be chosen, given with how many GOPs that makes (0: not known); None where that is hopeless.
 
     Where a model knows the footage, nothing else is to be tried: then the trial is of no bytes.
     """
@@ -31,7 +33,7 @@ def grid_trial(footage: Footage, chosen: Callable[[], Choice], options: EncodeOp
     known = matching_model(pictures[:: max(1, len(pictures) // 8)]) is not None
     if not known and footage.lossy and _is_rich(pictures[0]):
         return None
-    choice = chosen()
+    choice, gops = chosen()
     if choice.model is not None:
         return GridTrial(0, np.inf, exact=options.lossless)
     transform = copy.deepcopy(choice.transform)  # what it learns here must not count
@@ -40,7 +42,7 @@ def grid_trial(footage: Footage, chosen: Callable[[], Choice], options: EncodeOp
     keys = others = frames = 0
     lost = Distortion()
     height, width = pictures[0].shape[:2]
-    most = max(1, _PIXELS // (height * width * len(footage.stretches)))
+    most = max(_LEAST, _PIXELS // (height * width * len(footage.stretches)))
     for stretch in footage.stretches:
         part = stretch[:most]
         first, whole = (_coded(encoding, pictures) for pictures in (part[:1], part))
@@ -48,7 +50,8 @@ def grid_trial(footage: Footage, chosen: Callable[[], Choice], options: EncodeOp
         others += len(whole.payload) - len(first.payload)
         frames += len(part) - 1
         lost += whole.distortion
-    size = keys / len(footage.stretches) + max(0, footage.frames - 1) * others / max(1, frames)
+    gops = max(1, gops)
+    size = gops * keys / len(footage.stretches) + max(0, footage.frames - gops) * others / max(1, frames)
     return GridTrial(size, lost.psnr, exact=not lost.total)
 
 

@@ -53,6 +53,10 @@ class GridTransform(Protocol):
     def exact(self) -> bool:
         """Whether every picture analysed so far comes back exactly from its own codes."""
 
+    @property
+    def pixelwise(self) -> bool:
+        """Whether a pixel depends on the codes of its own place alone."""
+
     def analyse(self, pictures: Pictures) -> NDArray[Any]:
         """uint8 [n, H, W, 3] to latents [n, ...]: what `quantize` takes."""
 
@@ -117,6 +121,11 @@ class PaletteGrids:
         """Whether every picture so far had only colours that codes name exactly, and no filter changes them."""
         return self.palette.exact and self._postfilter is None
 
+    @property
+    def pixelwise(self) -> bool:
+        """Unless a filter looks around."""
+        return self._postfilter is None
+
     def analyse(self, pictures: Pictures) -> NDArray[Any]:
         """Indices, and what makes them exact where the palette has such; quick where rows are those of the last one."""
         codes = np.empty((len(pictures), self.spec.channels, self.spec.height, self.spec.width), np.uint8)
@@ -174,7 +183,7 @@ class LatentGrids:
     """An autoencoder's latents through a quantizer."""
 
     concurrent = True
-    exact = False
+    exact = pixelwise = False
 
     def __init__(
         self,

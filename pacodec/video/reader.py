@@ -3,24 +3,21 @@
 from __future__ import annotations  # av.Packet is generic to a type checker only
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from types import TracebackType
 from typing import Self
 
 import av
-from av.audio.stream import AudioStream as AvAudioStream
-from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Stream
 
 from pacodec import limits
 from pacodec.errors import CorruptFileError
 from pacodec.media import AudioPacket, Frame, VideoFormat
-from pacodec.video.arrivals import Arrivals
-from pacodec.video.audio import describe_audio, is_usable
-from pacodec.video.color import RgbConverter, color_tags, has_matrix
-from pacodec.video.source import Source, open_video, read_failure, source_name, source_size
+from pacodec.video.color import RgbConverter, color_losses, color_tags, has_alpha
+from pacodec.video.open import open_footage
+from pacodec.video.source import Source
 from pacodec.video.timeline import Timeline
 
 _DEFAULT_RATE = Fraction(25)
@@ -34,30 +31,29 @@ class VideoReader:
     strictly increase, as do the `dts` of each audio track.
 
     Args:
-        source: a path, or a binary file object (seekable or not), which stays open.
+        source: a path, the pattern of a sequence of pictures (frame_%04d.png, shots/*.png), or a binary file object
+            (seekable or not), which stays open.
+        frame_rate: frames/s of a sequence of pictures, by default 25.
 
     Raises:
         FileAccessError: the source cannot be read.
+        UsageError: a frame rate for what has times of its own.
         CorruptFileError: it is empty, not a video, or nothing in it decodes.
         UnsupportedError: this build of FFmpeg cannot decode it.
         LimitError: its pictures are too large.
     """
 
-    def __init__(self, source: Source) -> None:
-        self._name = source_name(source)
-        self.warnings: list[str] = []
-        """What is wrong with the input, a line each; complete when iteration ends."""
-        self.source_bytes: int | None = source_size(source)
-        """Bytes of the file, None for a stream."""
-        self._container, self._video = open_video(source)
-        self._rate = self._video.average_rate or self._video.guessed_rate or None
-        self._time_base = self._video.time_base or 1 / (self._rate or _DEFAULT_RATE)
-        self._step = max(1, round(1 / ((self._rate or _DEFAULT_RATE) * self._time_base)))
-        self._tracks = self._usable_tracks()
-        self._arrivals = Arrivals(self._container, self._video, self._rate)
-        self.frames_hint: int | None = self._arrivals.announced_frames
+    def __init__(self, source: Source, frame_rate: Fraction | None = None) -> None:
+        self._footage = open_footage(source, frame_rate)
+        self.source_bytes: int | None = self._footage.source_bytes
+        """Bytes of the file or files, None for a stream."""
+        self.frames_hint: int | None = self._footage.frames_hint
         """How many frames the header announces or its duration suggests; None where it says nothing."""
-        self._events = self._read()
+        self._time_base = self._footage.time_base
+        self._step = max(1, round(1 / ((self._footage.frame_rate or _DEFAULT_RATE) * self._time_base)))
+        self._tracks = {index: number for number, index in enumerate(self._footage.tracks)}
+        self._notices: list[str] = []
+        self._events = self._footage.events()
         try:
             self._head, first = self._until_first_frame()
             self.format: VideoFormat = self._describe(first)
@@ -69,10 +65,15 @@ class VideoReader:
         self._delay = -min(first.pts or 0, 0) * self._time_base
         self._to_rgb = RgbConverter(self.format.width, self.format.height)
 
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with the input or not carried over, a line each; complete when iteration ends."""
+        return [*self._footage.warnings, *self._notices]
+
     def close(self) -> None:
         """Release the file; a file object that was given stays open."""
         self._events.close()
-        self._container.close()
+        self._footage.close()
 
     def __enter__(self) -> Self:
         return self
@@ -102,41 +103,7 @@ class VideoReader:
             held = event, pts
         if held:
             yield self._frame(*held, held[0].duration or self._step)
-        self._conclude(clock.repaired, sum(audio.repaired for audio in audio_clocks))
-
-    def _usable_tracks(self) -> list[AvAudioStream]:
-        streams = self._container.streams.audio
-        tracks = [stream for stream in streams if is_usable(stream)][: limits.MAX_AUDIO_STREAMS]
-        if left_out := len(streams) - len(tracks):
-            self.warnings.append(f"{left_out} audio tracks are left out: too many, or of an unknown codec")
-        return tracks
-
-    def _read(self) -> Generator[av.VideoFrame | Packet[Stream], None, None]:
-        """Decoded frames and audio packets as the file has them."""
-        try:
-            for packet in self._container.demux(self._video, *self._tracks):
-                if not packet.size:
-                    continue  # a frame that was dropped, or the demuxer's sign of the end
-                self._arrivals.packet(packet)
-                if packet.stream_index == self._video.index:
-                    yield from self._decode(packet)
-                else:
-                    yield packet
-        except (FFmpegError, OSError) as error:
-            if failure := read_failure(error, self._name):
-                raise failure from error
-            self._arrivals.faults += 1
-        yield from self._decode(None)
-
-    def _decode(self, packet: Packet[Stream] | None) -> list[av.VideoFrame]:
-        try:
-            frames = self._video.decode(packet)
-        except FFmpegError:
-            self._arrivals.faults += 1
-            return []
-        self._arrivals.frames += len(frames)
-        self._arrivals.faults += sum(frame.is_corrupt for frame in frames)
-        return frames
+        self._conclude([clock, *audio_clocks])
 
     def _until_first_frame(self) -> tuple[deque[av.VideoFrame | Packet[Stream]], av.VideoFrame]:
         head: deque[av.VideoFrame | Packet[Stream]] = deque()
@@ -148,7 +115,7 @@ class VideoReader:
             size += event.size
             if size > limits.MAX_AUDIO_BYTES:
                 break
-        raise CorruptFileError(f"{self._name}: no frame of it can be decoded")
+        raise CorruptFileError(f"{self._footage.name}: no frame of it can be decoded")
 
     def _all_events(self) -> Iterator[av.VideoFrame | Packet[Stream]]:
         while self._head:
@@ -156,31 +123,37 @@ class VideoReader:
         yield from self._events
 
     def _describe(self, first: av.VideoFrame) -> VideoFormat:
-        if not has_matrix(first):
-            self.warnings.append(f"colour matrix {first.colorspace} is not supported: read as BT.601")
-        aspect = self._video.sample_aspect_ratio
+        self._notices += color_losses(first)
+        footage = self._footage
         return VideoFormat(
             width=first.width,
             height=first.height,
             time_base=self._time_base,
-            frame_rate=self._rate,
-            pixel_aspect=aspect if aspect and aspect > 0 and aspect != 1 else None,
+            frame_rate=footage.frame_rate,
+            pixel_aspect=footage.pixel_aspect,
             rotation=first.rotation,
             color=color_tags(first),
-            audio=tuple(describe_audio(track) for track in self._tracks),
+            audio=tuple(footage.tracks.values()),
         )
 
     def _frame(self, frame: av.VideoFrame, pts: int, duration: int) -> Frame:
         size = self.format.width, self.format.height
         if (frame.width, frame.height) != size:
-            notice = f"the picture size changes: every frame is scaled to the first one's {size[0]}x{size[1]}"
-            if notice not in self.warnings:
-                self.warnings.append(notice)
-        own = (frame.width, frame.height) == size
-        return Frame(self._to_rgb(frame), pts, duration, frame if own else None)
+            self._notice(f"the picture size changes: every frame is scaled to the first one's {size[0]}x{size[1]}")
+        if frame.interlaced_frame:
+            self._notice("interlaced: both fields stay woven into each frame, and no tag says so afterwards")
+        picture = self._to_rgb(frame)
+        if self._to_rgb.transparent:
+            self._notice("transparency is not kept: pictures are composed on white")
+        own = (frame.width, frame.height) == size and not has_alpha(frame)
+        return Frame(picture, pts, duration, frame if own else None)
+
+    def _notice(self, line: str) -> None:
+        if line not in self._notices:
+            self._notices.append(line)
 
     def _audio_packet(self, packet: Packet[Stream], clocks: list[Timeline]) -> AudioPacket:
-        number = next(i for i, track in enumerate(self._tracks) if track.index == packet.stream_index)
+        number = self._tracks[packet.stream_index]
         dts = packet.dts if packet.dts is not None else packet.pts
         placed = clocks[number].place(dts, packet.duration) + round(self._delay / packet.time_base)
         reorder = packet.pts - packet.dts if packet.pts is not None and packet.dts is not None else 0
@@ -188,9 +161,10 @@ class VideoReader:
             number, placed + reorder, placed, max(packet.duration or 0, 0), packet.is_keyframe, bytes(packet)
         )
 
-    def _conclude(self, frames_moved: int, packets_moved: int) -> None:
-        for count, what in ((frames_moved, "frames"), (packets_moved, "audio packets")):
+    def _conclude(self, clocks: list[Timeline]) -> None:
+        moved = [sum(clock.repaired for clock in group) for group in (clocks[:1], clocks[1:])]
+        for count, what in zip(moved, ("frames", "audio packets"), strict=True):
             if count:
-                self.warnings.append(f"the time stamps of {count} {what} did not increase and were moved")
-        if damage := self._arrivals.report():
-            self.warnings.append(damage)
+                self._notice(f"the time stamps of {count} {what} did not increase and were moved")
+        if splices := max(clock.splices for clock in clocks):
+            self._notice(f"joined from {splices + 1} recordings, each with times of its own: they are put end to end")

@@ -24,7 +24,7 @@ class VideoSink:
         if isinstance(target, str | os.PathLike):
             self.name = os.fspath(target)
             try:
-                self._file: BinaryIO = Path(target).open("wb")  # noqa: SIM115 - closed by close()
+                self._file: BinaryIO = Path(target).open("w+b")  # noqa: SIM115 - closed by close()
             except (OSError, ValueError) as error:
                 raise FileAccessError(f"{self.name}: {getattr(error, 'strerror', None) or error}") from error
             # A character device says that it can seek, but what went through it is gone.
@@ -38,12 +38,20 @@ class VideoSink:
         """Whether what is written can be gone back to."""
         return self._seekable
 
+    def readable(self) -> bool:
+        """Whether what is written can be read again."""
+        return self._seekable and self._file.readable()
+
     def write(self, data: bytes) -> int:
         """Write all of `data`; unbuffered files and pipes may take it in parts."""
         rest = memoryview(data)
         while rest:
             rest = rest[self._file.write(rest) or 0 :]
         return len(data)
+
+    def read(self, size: int = -1) -> bytes:
+        """What was written, from where the file stands; io.UnsupportedOperation where that cannot be read."""
+        return self._file.read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """As a file's seek."""

@@ -12,7 +12,9 @@ class Timeline:
 
     def __init__(self, step: int, jump: int) -> None:
         self.repaired = 0
-        """Time stamps that had to be changed so far."""
+        """Time stamps that had to be changed so far, but for splices."""
+        self.splices = 0
+        """Steps back so far that were splices."""
         self._step = max(step, 1)
         self._jump = jump
         self._last: int | None = None
@@ -23,11 +25,12 @@ class Timeline:
         """The time of the next picture or packet, given the file's `time` and `duration` in ticks if it has any."""
         placed = self._next if time is None else time + self._offset
         if self._last is not None and placed <= self._last:
-            self.repaired += 1
             if self._last - placed > self._jump:
+                self.splices += 1
                 self._offset += self._next - placed
                 placed = self._next
             else:
+                self.repaired += 1
                 placed = self._last + 1
         self._last = placed
         self._next = placed + (duration or self._step)

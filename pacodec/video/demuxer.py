@@ -1,0 +1,157 @@
+"""Videos that FFmpeg reads: decoded frames and encoded audio packets, and what else is in the file."""
+
+from __future__ import annotations  # av.Packet is generic to a type checker only
+
+from collections import Counter
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from itertools import islice
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from pacodec import limits
+from pacodec.video.arrivals import Arrivals
+from pacodec.video.audio import describe_audio, is_usable
+from pacodec.video.source import Source, open_video, read_failure, source_name, source_size
+
+_DEFAULT_RATE = Fraction(25)
+# FFmpeg's own decoders of these pass over the second stream that holds the opacities; those of libvpx do not.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+_TITLES = ("title", "artist", "album", "comment", "description", "copyright", "location")
+"""Tags that people write; those that programs write are not worth a line."""
+# After a seek the decoder stands on a keyframe; going on to the wanted time is worth this many frames, not a long GOP.
+_MAX_STEPS = 48
+_NAMES = {"subtitle": "subtitle track", "data": "data track", "attachment": "attachment"}
+
+
+class FfmpegFootage:
+    """A file or stream that FFmpeg demuxes and decodes (see `Footage`).
+
+    Raises:
+        FileAccessError: the source cannot be read.
+        CorruptFileError: it is empty, not a video, or has no video stream.
+        UnsupportedError: this build of FFmpeg cannot decode it.
+        LimitError: its pictures are too large.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.name = source_name(source)
+        self.source_bytes = source_size(source)
+        self._container, self._video = open_video(source)
+        self.frame_rate = self._video.average_rate or self._video.guessed_rate or None
+        self.time_base = self._video.time_base or 1 / (self.frame_rate or _DEFAULT_RATE)
+        aspect = self._video.sample_aspect_ratio
+        self.pixel_aspect = aspect if aspect and aspect > 0 and aspect != 1 else None
+        self.warnings = left_behind(self._container, self._video)
+        streams = self._container.streams.audio
+        usable = [stream for stream in streams if is_usable(stream)][: limits.MAX_AUDIO_STREAMS]
+        if left_out := len(streams) - len(usable):
+            self.warnings.append(f"{left_out} audio tracks are left out: too many, or of an unknown codec")
+        self._audio = usable
+        self.tracks = {stream.index: describe_audio(stream) for stream in usable}
+        self._decoder = decoder_of(self._video)
+        self._arrivals = Arrivals(self._container, self._video, self.frame_rate)
+        self.frames_hint = self._arrivals.announced_frames
+
+    def close(self) -> None:
+        """Release the file; a file object that was given stays open."""
+        self._container.close()
+
+    def events(self) -> Generator[av.VideoFrame | Packet[Stream], None, None]:
+        """Decoded frames and audio packets as the file has them."""
+        try:
+            for packet in self._container.demux(self._video, *self._audio):
+                if not packet.size:
+                    continue  # a frame that was dropped, or the demuxer's sign of the end
+                self._arrivals.packet(packet)
+                if packet.stream_index == self._video.index:
+                    yield from self._frames(packet)
+                else:
+                    yield packet
+        except (FFmpegError, OSError) as error:
+            if failure := read_failure(error, self.name):
+                raise failure from error
+            self._arrivals.faults += 1
+        yield from self._frames(None)
+        if damage := self._arrivals.report():
+            self.warnings.append(damage)
+
+    def seek_samples(self, n: int) -> list[av.VideoFrame]:
+        """Distinct frames near n evenly spaced times; too few where the file cannot be searched that way."""
+        container, video = self._container, self._video
+        if not container.duration:
+            return []
+        begin, length = (container.start_time or 0) / av.time_base, container.duration / av.time_base
+        found: dict[int, av.VideoFrame] = {}
+        for k in range(n):
+            wanted = int((begin + length * (k + 0.5) / n) / self.time_base)
+            try:
+                container.seek(wanted, stream=video)
+            except FFmpegError:
+                return []
+            self._decoder.flush_buffers()
+            frame = None
+            for frame in islice(self._video_frames(), _MAX_STEPS):
+                if frame.pts is None or frame.pts + frame.duration > wanted:
+                    break
+            if frame is not None and frame.pts is not None:
+                found[frame.pts] = frame
+        return [found[pts] for pts in sorted(found)]
+
+    def _video_frames(self) -> Iterator[av.VideoFrame]:
+        """What decodes from where the file stands."""
+        try:
+            for packet in self._container.demux(self._video):
+                yield from self._frames(packet)
+        except FFmpegError:
+            return
+
+    def _frames(self, packet: Packet[Stream] | Packet[VideoStream] | None) -> list[av.VideoFrame]:
+        try:
+            frames = self._decoder.decode(packet)
+        except FFmpegError:
+            self._arrivals.faults += 1
+            return []
+        self._arrivals.frames += len(frames)
+        self._arrivals.faults += sum(frame.is_corrupt for frame in frames)
+        return frames
+
+
+def decoder_of(video: VideoStream) -> av.VideoCodecContext:
+    """What decodes the packets of a stream: FFmpeg's choice, but where that would pass over the opacities."""
+    context = video.codec_context
+    name = _ALPHA_DECODERS.get(context.codec.canonical_name)
+    tags = {key.lower(): value for key, value in video.metadata.items()}
+    if tags.get("alpha_mode") != "1" or name is None or name not in av.codecs_available:
+        return context
+    decoder = av.CodecContext.create(name, "r")
+    assert isinstance(decoder, av.VideoCodecContext)
+    decoder.extradata = context.extradata
+    decoder.options = {"max_pixels": str(limits.MAX_PIXELS)}
+    return decoder
+
+
+def left_behind(container: InputContainer, video: VideoStream) -> list[str]:
+    """What a file holds beside the one video stream and the sound, a line each: none of it is carried over."""
+    found: Counter[str] = Counter()
+    for stream in container.streams:
+        if stream.index == video.index or stream.type == "audio":
+            continue
+        if stream.type == "video":
+            cover = stream.disposition & Disposition.attached_pic
+            found["cover picture" if cover else "further video track"] += 1
+        else:
+            found[_NAMES.get(stream.type, "track of an unknown kind")] += 1
+    found["chapter"] = len(container.chapters())
+    lines = [
+        f"{count} {name}{'' if count == 1 else 's'} {'is' if count == 1 else 'are'} not carried over"
+        for name, count in found.items()
+        if count
+    ]
+    titles = [tag for tag in _TITLES if container.metadata.get(tag)]
+    return lines + [f"tags are not carried over: {', '.join(titles)}"] * bool(titles)

@@ -1,0 +1,112 @@
+"""Where GOPs are cut, and what those of a long recording learn from one another."""
+
+import numpy as np
+import pytest
+from conftest import cli, make_video, run, screen
+
+import pacodec
+from pacodec.container import Reader
+
+RNG = np.random.default_rng(11)
+SPRITES = RNG.integers(0, 16, (6, 24, 24, 1), np.uint8) * np.array([15, 9, 3], np.uint8)
+
+
+def game(frames, side=160, seed=0):
+    """Sprites that jump about on a background: each frame is new, and nothing in it is."""
+    rng = np.random.default_rng(seed)
+    ground = np.kron(SPRITES[0][:16, :16, 0], np.ones((side // 16, side // 16), np.uint8))
+    pictures = []
+    for _ in range(frames):
+        picture = np.repeat(ground[..., None], 3, 2)
+        for sprite in SPRITES[rng.integers(1, 6, 5)]:
+            top, left = rng.integers(0, side - 24, 2)
+            picture[top : top + 24, left : left + 24] = sprite
+        pictures.append(picture)
+    return pictures
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """A clip of several GOPs' worth of changes."""
+    return make_video(tmp_path_factory.mktemp("long") / "game.mkv", game(450))
+
+
+def test_a_slide_show_is_one_gop(tmp_path):
+    slides = [screen(7 * n) for n in range(12)]
+    source = make_video(tmp_path / "in.mkv", [slides[n // 50] for n in range(600)], rate=10)
+    report = pacodec.encode(str(source), str(tmp_path / "out.pac"))
+    assert (report.gops, report.frames, report.repeats) == (1, 600, 588)
+
+
+def test_footage_that_changes_much_is_cut_so_that_a_frame_is_soon_reached(long, tmp_path):
+    report = pacodec.encode(str(long), str(tmp_path / "out.pac"), effort=1)
+    assert report.gops > 2
+    with Reader(tmp_path / "out.pac") as reader:
+        assert max(entry.frames for entry in reader.gops) < 300
+
+
+def test_no_gop_is_longer_than_asked(screens, tmp_path):
+    report = pacodec.encode(str(screens), str(tmp_path / "out.pac"), gop_seconds=0.4)
+    assert report.gops == 3
+    with Reader(tmp_path / "out.pac") as reader:
+        assert [entry.frames for entry in reader.gops] == [10, 10, 4]
+
+
+@pytest.fixture(scope="module")
+def referring(long):
+    """The clip with some of its GOPs as reference of the others."""
+    target = long.with_suffix(".pac")
+    return pacodec.encode(str(long), str(target), verify=True), target
+
+
+def test_gops_of_a_long_recording_learn_from_some_of_them(long, referring, tmp_path):
+    report, target = referring
+    alone = pacodec.encode(str(long), str(tmp_path / "alone.pac"), effort=1)
+    assert report.coders["reference"] >= 1
+    assert "reference" not in alone.coders
+    assert report.bytes < 0.9 * alone.bytes
+    pictures = game(450)
+    with pacodec.open(target) as video:
+        np.testing.assert_array_equal(video[:], pictures)
+        for n in (449, 3, 200, 0, 310):
+            np.testing.assert_array_equal(video[n], pictures[n])
+
+
+def test_the_same_bytes_for_any_number_of_jobs(long, referring, tmp_path):
+    _, target = referring
+    pacodec.encode(str(long), str(tmp_path / "out.pac"), jobs=1)
+    assert (tmp_path / "out.pac").read_bytes() == target.read_bytes()
+
+
+def test_a_damaged_byte_of_the_reference_costs_nothing(referring, tmp_path):
+    _, target = referring
+    data = bytearray(target.read_bytes())
+    with Reader(bytes(data)) as reader:
+        at = reader.head_end + reader.sizes["reference"] // 2
+    data[at] ^= 0x10
+    path = tmp_path / "bad.pac"
+    path.write_bytes(data)
+    assert cli("verify", path).exit_code == 3
+    with pacodec.open(path) as video:
+        np.testing.assert_array_equal(video[440], game(450)[440])
+    assert cli("decode", path, tmp_path / "out.mkv").exit_code == 0
+
+
+def test_from_a_pipe_the_reference_is_there_too(referring, tmp_path):
+    _, target = referring
+    done = run("decode", "-", tmp_path / "out.mkv", "--lossless", input=target.read_bytes())
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reference_that_is_lost_is_said_so(referring, tmp_path):
+    _, target = referring
+    data = bytearray(target.read_bytes())
+    with Reader(bytes(data)) as reader:
+        at = reader.head_end + 12
+    data[at] ^= 1
+    data[at + 900] ^= 1
+    path = tmp_path / "bad.pac"
+    path.write_bytes(data)
+    result = cli("decode", path, tmp_path / "out.mkv", "--keep-going")
+    assert result.exit_code == 3
+    assert "the reference of its GOPs is damaged" in result.stderr
