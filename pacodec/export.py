@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from pathlib import PurePath
 from time import monotonic
 
 from pacodec.container import Extent, Gop, Header, Loss, Reader, StreamReader, Survivors
 from pacodec.decoder import exact_seconds
 from pacodec.errors import CorruptFileError, LimitError, UsageError
-from pacodec.files import replacing
+from pacodec.files import check_target, replacing
 from pacodec.gop.parallel import cores
 from pacodec.gop.pictures import Damage, GopPictures
 from pacodec.gop.resolve import decoders_of, model_of
@@ -25,6 +26,8 @@ from pacodec.video.encoders import Codec
 from pacodec.video.output import Output, check_output, output_bytes, writing_video
 
 DEFAULT_CRF = 18
+_COPIED_ONLY = (".webm",)
+"""Kinds of file that packets are copied to, but nothing is coded for."""
 _LABEL_PLANES = 2
 """Code planes of a palette, which may have a second level; more are corrections of pictures of many colours."""
 AUDIO_LOOKAHEAD = Fraction(1)
@@ -86,7 +89,10 @@ def decode(
         raise UsageError(f"from {start:g} {'on' if end is None else f'to {end:g}'} seconds is no range of time")
     if lossless and crf is not None:
         raise UsageError("what is lossless has no crf")
-    check_output(target, container, overwrite=overwrite, sources=(source,))
+    if copy is not False and container is None and PurePath(target).suffix.lower() in _COPIED_ONLY:
+        check_target(target, overwrite=overwrite, sources=(source,))
+    else:
+        check_output(target, container, overwrite=overwrite, sources=(source,))
     with ExitStack() as stack:
         stack.enter_context(naming(source))
         reader = StreamReader(sys.stdin.buffer) if source == STANDARD_STREAM else stack.enter_context(Reader(source))
@@ -97,6 +103,7 @@ def decode(
         plain = whole and container is None and crf is None and not lossless
         if copy is not False and (report := _copied(reader if plain else None, target, audio, demanded=bool(copy))):
             return report
+        check_output(target, container, overwrite=True, sources=(source,))
         found = model_of(header, reader.model_bytes(), model)
         transform, decoders = transform_for(header, found, device), decoders_of(reader, found)
         began = monotonic()

@@ -253,22 +253,27 @@ class QuantizerSearch:
 
     @property
     def slope(self) -> float:
-        """dB lost for each step of the quantizer between the two nearest to the target, within reason."""
-        near = sorted(self.tried, key=lambda pair: abs(pair[1] - self.target))[:2]
-        (low, better), (high, worse) = min(near), max(near)
+        """dB lost for each step of the quantizer around the target, within reason."""
+        (low, better), (high, worse) = sorted(self._around())
         if high - low < 1:
             return self.encoder.slope
-        return min(4 * self.encoder.slope, max(self.encoder.slope / 3, (better - worse) / (high - low)))
+        return min(_STEEP * self.encoder.slope, max(self.encoder.slope / _STEEP, (better - worse) / (high - low)))
 
     def next(self) -> float:
         """The quantizer that should reach the target."""
         if not self.tried:
             return self.encoder.start
-        nearest = min(self.tried, key=lambda pair: abs(pair[1] - self.target))
-        return self.encoder.quantizer(nearest[0] + (nearest[1] - self.target) / self.slope)
+        quantizer, reached = self._around()[0]
+        return self.encoder.quantizer(quantizer + (reached - self.target) / self.slope)
+
+    def _around(self) -> list[tuple[float, float]]:
+        """Two trials, the nearer first: on either side of the target where there are such, else the nearest."""
+        near = sorted(self.tried, key=lambda pair: abs(pair[1] - self.target))
+        other = [pair for pair in near if (pair[1] < self.target) != (near[0][1] < self.target)]
+        return [near[0], (other or near[1:] or near)[0]]
 
 
-_MOST_TRIALS, _NEAR = 4, 0.3
+_MOST_TRIALS, _NEAR, _STEEP = 5, 0.3, 5
 
 
 def estimate(
