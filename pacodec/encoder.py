@@ -24,6 +24,7 @@ from pacodec.naming import STANDARD_STREAM
 from pacodec.options import EncodeOptions
 from pacodec.verification import verify_codes
 from pacodec.video.reader import VideoReader
+from pacodec.video.sequence import is_pattern
 
 STREAM_HEAD = 2 * SAMPLE_FRAMES
 """Frames held back at the start of a pipe, which cannot be sampled all over."""
@@ -50,16 +51,16 @@ def encode(
     ModelError, LimitError, QualityError (`min_psnr` not reached).
     """
     options = replace(options or EncodeOptions(), **changes)
-    if resume and STANDARD_STREAM in (source, target):
-        raise UsageError("a pipe cannot be gone on with; leave --resume out")
+    if resume and (STANDARD_STREAM in (source, target) or is_pattern(source)):
+        raise UsageError("a pipe or a sequence of pictures cannot be gone on with; leave --resume out")
     if options.verify and target == STANDARD_STREAM:
         raise UsageError("what went to standard output cannot be verified; leave --verify out")
     check_target(target, overwrite=overwrite, sources=(source,))
     check_pac_target(target)
     if source == STANDARD_STREAM:
-        with VideoReader(sys.stdin.buffer) as reader:
+        with VideoReader(sys.stdin.buffer, options.frame_rate) as reader:
             return _encode_stream(reader, target, options, progress)
-    footage = survey(source, options.gop_seconds, whole=options.effort > 1)
+    footage = survey(source, options.gop_seconds, options.frame_rate, whole=options.effort > 1)
     choices = choose(footage, options)
     if not resume:
         return _encode_file(source, target, footage, choices, options, progress)
@@ -80,7 +81,7 @@ def _encode_file(
         if kept is not None:
             kept.begin(number)
         try:
-            with VideoReader(source) as reader:
+            with VideoReader(source, options.frame_rate) as reader:
                 choice = choices[number]
                 return _write(reader, iter(reader), target, choice, options, progress, footage, kept)
         except QualityError:  # the sample promised more than the whole clip kept
