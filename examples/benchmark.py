@@ -1,5 +1,5 @@
-"""Print what pacodec makes of your clips, predictor by predictor: none, adaptive, and the one that it chooses itself
-(learned where an installed model knows such clips): size, PSNR and the speed both ways.
+"""Print what pacodec makes of your clips, coder by coder: none, the engine, and what it chooses itself
+(by an installed model where one suits such clips): size, PSNR and the speed both ways.
 
 Usage: benchmark.py CLIP...   (takes minutes; the figures of all clips are taken together)
 
@@ -18,14 +18,14 @@ import pacodec
 class Row:
     """One way of coding all the clips."""
 
-    predictor: str
+    coder: str
     kbps: float
     psnr: float
     encode_fps: float
     decode_fps: float
 
 
-def measure(clips: list[str], predictor: str | None) -> Row:
+def measure(clips: list[str], coder: str | None) -> Row:
     """Encode and decode every clip; figures are means over all their frames."""
     size = frames = 0
     duration = quality = encoding = decoding = 0.0
@@ -33,9 +33,9 @@ def measure(clips: list[str], predictor: str | None) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         coded, back = str(Path(folder, "clip.pac")), str(Path(folder, "clip.mp4"))
         for clip in clips:
-            done = pacodec.encode(clip, coded, predictor=predictor, overwrite=True, jobs=2)
+            done = pacodec.encode(clip, coded, coder=coder, overwrite=True, jobs=2)
             decoded = pacodec.decode(coded, back, overwrite=True, jobs=2)
-            chosen.add(done.predictor)
+            chosen.update(done.coders)
             size, frames, duration = size + done.bytes, frames + done.frames, duration + done.duration
             quality += done.psnr * done.frames
             encoding, decoding = encoding + done.seconds, decoding + decoded.seconds
@@ -48,12 +48,12 @@ def main() -> None:
     clips = sys.argv[1:]
     if not clips:
         sys.exit(__doc__)
-    print("| predictor | kbit/s | PSNR dB | encode frames/s | decode frames/s |")
+    print("| coder | kbit/s | PSNR dB | encode frames/s | decode frames/s |")
     print("|---|---|---|---|---|")
-    for predictor in ("none", "adaptive", None):
-        row = measure(clips, predictor)
+    for coder in ("none", "engine", None):
+        row = measure(clips, coder)
         speeds = f"{row.encode_fps:.0f} | {row.decode_fps:.0f}"
-        print(f"| {row.predictor} | {row.kbps:.1f} | {row.psnr:.2f} | {speeds} |", flush=True)
+        print(f"| {row.coder} | {row.kbps:.1f} | {row.psnr:.2f} | {speeds} |", flush=True)
 
 
 if __name__ == "__main__":

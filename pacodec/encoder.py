@@ -26,6 +26,7 @@ from pacodec.naming import STANDARD_STREAM
 from pacodec.options import EncodeOptions
 from pacodec.verification import verify_codes
 from pacodec.video.reader import VideoReader
+from pacodec.video.sequence import is_pattern
 
 if TYPE_CHECKING:
     from pacodec.base_layer.choice import Footage, GridTrial
@@ -56,14 +57,14 @@ def encode(
     ModelError, LimitError, QualityError (`min_psnr` not reached).
     """
     options = replace(options or EncodeOptions(), **changes)
-    if resume and STANDARD_STREAM in (source, target):
-        raise UsageError("a pipe cannot be gone on with; leave --resume out")
+    if resume and (STANDARD_STREAM in (source, target) or is_pattern(source)):
+        raise UsageError("a pipe or a sequence of pictures cannot be gone on with; leave --resume out")
     if options.verify and target == STANDARD_STREAM:
         raise UsageError("what went to standard output cannot be verified; leave --verify out")
     check_target(target, overwrite=overwrite, sources=(source,))
     check_pac_target(target)
     if source == STANDARD_STREAM:
-        with VideoReader(sys.stdin.buffer) as reader:
+        with VideoReader(sys.stdin.buffer, options.frame_rate) as reader:
             return _encode_stream(reader, target, options, progress)
     ways = _Ways(source, options)
     if not resume:
@@ -96,7 +97,8 @@ class _Ways:
     @cached_property
     def footage(self) -> Survey:
         """All of it, looked at."""
-        return survey(self.source, self.options.gop_seconds, whole=self.options.effort > 1)
+        options = self.options
+        return survey(self.source, options.gop_seconds, options.frame_rate, whole=options.effort > 1)
 
     @cached_property
     def choices(self) -> list[Choice]:
@@ -125,13 +127,15 @@ def _encode_file(
             if number < kept.choice:
                 continue
             kept.begin(number)
+        if target == STANDARD_STREAM:
+            way = replace(way, most=math.inf)  # what is written to a stream cannot be taken back
         footage = ways.footage if isinstance(way, Choice) else None
         try:
-            with VideoReader(source) as reader:
+            with VideoReader(source, options.frame_rate) as reader:
                 return _write(reader, iter(reader), target, way, options, progress, footage, kept, source)
         except (QualityError, EstimateError) as error:  # the sample promised more than the whole clip kept
             if target == STANDARD_STREAM:
-                raise  # what is written to a stream cannot be taken back
+                raise
             failure = error
     raise failure
 

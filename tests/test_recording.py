@@ -1,4 +1,4 @@
-"""`pacodec train`: a model is a recording of the footage that helps most, and makes other footage of its kind smaller."""
+"""`pacodec train`: a model is a recording of the footage that helps most, and makes other such footage smaller."""
 
 import json
 
@@ -17,7 +17,7 @@ SIDE = 64
 
 
 def play(frames, seed, noise=0):
-    """A game of one sprite on a textured ground, which walks about as chance will have it, uint8 [frames, 64, 64, 3]."""
+    """A game of one sprite that walks about on a textured ground, pictures uint8 [64, 64, 3]."""
     world = np.random.default_rng(1)
     ground = world.integers(0, 6, (SIDE // 4, SIDE // 4)).repeat(4, 0).repeat(4, 1)
     sprite = world.integers(6, 12, (9, 9))

@@ -175,6 +175,25 @@ def test_a_picture_a_frame(pac, tmp_path):
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / name)), screen(number))
 
 
+def test_pictures_in_make_pictures_out(pac, tmp_path):
+    assert cli("decode", pac, tmp_path / "%d.png").exit_code == 0
+    result = cli("encode", tmp_path / "%d.png", tmp_path / "again.pac", "--fps", "12.5")
+    assert result.exit_code == 0
+    assert "quality  exact" in result.stderr
+    assert cli("decode", tmp_path / "again.pac", tmp_path / "again.mkv").exit_code == 0
+    clip = Clip(tmp_path / "again.mkv")
+    np.testing.assert_array_equal(clip.pictures, [screen(number) for number in range(12)])
+    assert clip.times[5][0] == Fraction(5) / Fraction("12.5")
+
+
+def test_a_rate_that_makes_no_sense_is_refused(pac, tmp_path):
+    assert cli("decode", pac, tmp_path / "%d.png").exit_code == 0
+    for source, rate in (("%d.png", "0"), ("%d.png", "nan"), ("1.png", "5"), ("*.jpg", "5")):
+        result = cli("encode", tmp_path / source, tmp_path / "out.pac", "--fps", rate)
+        assert (result.exit_code, result.stderr.count("\n")) == (1 if source == "*.jpg" else 2, 1)
+    assert cli("encode", tmp_path / "%d.png", tmp_path / "out.pac", "--resume").exit_code == 2
+
+
 @pytest.mark.parametrize("name", ["out", "out.avi", "out.jpeg", "out.png", "out_%d.jpg", "%d_%d.png"])
 def test_a_name_that_says_nothing_is_refused_as_it_was_given(name, pac, tmp_path):
     result = cli("decode", pac, tmp_path / name)

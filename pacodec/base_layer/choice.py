@@ -97,10 +97,10 @@ class Decision:
     line: str
 
 
-def look(source: str) -> Footage:
-    """Read a source's packets, where FFmpeg reads it, and some of its pictures; raises as `VideoReader`."""
-    sizes, codec, rate = _packets(source)
-    with VideoReader(source) as reader:
+def look(source: str, frame_rate: Fraction | None = None) -> Footage:
+    """Read a source's packets, where FFmpeg reads it, and some of its pictures; arguments and errors as of `VideoReader`."""
+    sizes, codec, rate = _packets(source, frame_rate)
+    with VideoReader(source, frame_rate) as reader:
         rate = rate or reader.format.frame_rate
         frames = len(sizes) or reader.frames_hint or 1
         first = [(frame.native, frame.rgb) for frame in islice(_pictures(reader), _length(reader.format, frames))]
@@ -121,9 +121,9 @@ def look(source: str) -> Footage:
     )
 
 
-def _packets(source: str) -> tuple[list[int], Codec | None, Fraction | None]:
+def _packets(source: str, frame_rate: Fraction | None) -> tuple[list[int], Codec | None, Fraction | None]:
     """Bytes of each packet of the video, its codec, its frame rate; nothing where other than FFmpeg reads it."""
-    with closing(open_footage(source)) as footage:
+    with closing(open_footage(source, frame_rate)) as footage:
         if not isinstance(footage, FfmpegFootage):
             return [], None, None
     container, video = open_video(source)
@@ -153,7 +153,7 @@ def decide(source: str, options: EncodeOptions, grids: GridTrials) -> Decision:
     A plan that does not hold what it promised is to be followed by the next one, the last by code grids. Raises as
     `VideoReader`.
     """
-    footage = look(source)
+    footage = look(source, options.frame_rate)
     grid = grids(footage)
     quality = options.quality or (DEFAULT_QUALITY if footage.lossy else EXACT_QUALITY)
     target = 0.0 if options.quality is None and options.min_psnr is not None else LADDER[quality]
@@ -173,7 +173,7 @@ def decide(source: str, options: EncodeOptions, grids: GridTrials) -> Decision:
             footage.pictures,
             settings=trial.settings,
             target=target,
-            most=footage.packet_bytes and footage.packet_bytes + _OVERHEAD,
+            most=math.inf if footage.packet_bytes is None else footage.packet_bytes + _OVERHEAD,
         )
         plans.append((size, plan))
     serves = grid is not None and (grid.exact or (not options.lossless and grid.psnr >= target - _SHORT))

@@ -56,7 +56,7 @@ class Plan:
     reason: str = ""
     settings: Settings | None = None
     target: float = 0.0
-    most: int | None = None
+    most: float = math.inf
 
 
 @dataclass
@@ -181,7 +181,7 @@ class BaseLayerPipeline:
         settings = replace(coder.settings, quantizer=wanted)
         self.plan = replace(self.plan, settings=settings)
         self._write(gop.shown, end, payload_of(self.plan.coder, coder.packets), coder.crc, ())
-        if self.plan.most is not None and self.writer.bytes_written > self.plan.most:
+        if self.writer.bytes_written > self.plan.most:
             raise EstimateError(f"{self.source}: {self.plan.coder} takes more than another way")
 
     def _write(self, shown: _Shown, end: int, payload: bytes, crc: int, hidden: tuple[int, ...]) -> None:

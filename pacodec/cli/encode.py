@@ -33,6 +33,7 @@ from pacodec.cli.run import ProgressLine, compared, print_json, say, size
     show_default=True,
     help="1 reads the video once; 2 looks at all of it first; 3 searches more widely for cheaper codes.",
 )
+@click.option("--fps", type=float, metavar="RATE", help="Of a sequence of pictures (%04d.png, 'shots/*.png') [25].")
 @click.option("--gop", "gop_seconds", type=float, metavar="SECONDS", help="No GOP is longer  [as content asks].")
 @click.option("--no-audio", is_flag=True, help="Leave the audio tracks out.")
 @click.option("--embed-model", is_flag=True, help="Put the model into the file.")
@@ -52,6 +53,7 @@ def command(
     coder: str | None,
     min_psnr: float | None,
     effort: int,
+    fps: float | None,
     gop_seconds: float | None,
     no_audio: bool,
     embed_model: bool,
@@ -78,6 +80,7 @@ def command(
             coder=coder,
             min_psnr=min_psnr,
             effort=effort,
+            fps=fps,
             gop_seconds=gop_seconds,
             audio=not no_audio,
             embed_model=embed_model,
@@ -114,5 +117,5 @@ def command(
     say(f"  codec    {codec} ({report.reason})")
     say(f"  size     {size(report.bytes)}, {rate}; {compared(report.bytes, report.raw_bytes, 'raw RGB')}{original}")
     worst = f"worst frame {report.psnr_low:.2f} dB, {report.psnr_frames} frames measured"
-    say(f"  quality  {report.psnr:.2f} dB PSNR in RGB ({worst})")
+    say("  quality  exact" if report.exact else f"  quality  {report.psnr:.2f} dB PSNR in RGB ({worst})")
     say(f"  speed    {report.frames / report.seconds:.0f} frames/s, {report.seconds:.1f} s; GOPs: {gops}")

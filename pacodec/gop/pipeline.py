@@ -62,6 +62,7 @@ class EncodeReport:
     bytes: int
     raw_bytes: int
     source_bytes: int | None
+    exact: bool
     psnr: float
     psnr_low: float
     psnr_frames: int
@@ -351,6 +352,7 @@ class Pipeline:
             bytes=self.writer.bytes_written,
             raw_bytes=self.done * video.width * video.height * 3,
             source_bytes=self.reader.source_bytes,
+            exact=self.measure_every == 1 and not lost.total,
             psnr=lost.psnr,
             psnr_low=lost.worst_psnr,
             psnr_frames=lost.frames,

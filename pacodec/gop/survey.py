@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,18 +60,20 @@ class Survey:
     """Some of them from all over, in order."""
 
 
-def survey(source: str | os.PathLike[str], gop_seconds: float | None, *, whole: bool) -> Survey:
+def survey(
+    source: str | os.PathLike[str], gop_seconds: float | None, frame_rate: Fraction | None = None, *, whole: bool
+) -> Survey:
     """Of a file: all of it where it is to be looked at as a `whole` and has few enough colours, else a sample.
 
     Raises what `VideoReader` raises.
     """
-    found = _read(source, gop_seconds) if whole else None
-    return found or Survey(sample_frames(source, SAMPLE_FRAMES))
+    found = _read(source, gop_seconds, frame_rate) if whole else None
+    return found or Survey(sample_frames(source, SAMPLE_FRAMES, frame_rate))
 
 
-def _read(source: str | os.PathLike[str], gop_seconds: float | None) -> Survey | None:
+def _read(source: str | os.PathLike[str], gop_seconds: float | None, frame_rate: Fraction | None) -> Survey | None:
     """None where there are too many colours."""
-    with VideoReader(source) as reader:
+    with VideoReader(source, frame_rate) as reader:
         video = reader.format
         cutter = Cutter(GopBounds.of(video, gop_seconds))
         colours, sample = ColourSet(), _Sample(3 * video.width * video.height)
