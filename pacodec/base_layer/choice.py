@@ -98,7 +98,7 @@ class Decision:
 
 
 def look(source: str, frame_rate: Fraction | None = None) -> Footage:
-    """Read a source's packets, where FFmpeg reads it, and some of its pictures; arguments and errors as of `VideoReader`."""
+    """Read a source's packets, where FFmpeg reads it, and some of its pictures; errors as of `VideoReader`."""
     sizes, codec, rate = _packets(source, frame_rate)
     with VideoReader(source, frame_rate) as reader:
         rate = rate or reader.format.frame_rate

@@ -223,6 +223,7 @@ class BaseLayerPipeline:
             source_bytes=self.reader.source_bytes,
             psnr=lost.psnr,
             psnr_low=lost.worst_psnr,
+            exact=not lost.total,
             psnr_frames=lost.frames,
             seconds=seconds,
             warnings=list(self.reader.warnings),
