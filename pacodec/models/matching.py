@@ -19,6 +19,8 @@ from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform, learn_pale
 
 LEAST_PSNR = 40.0
 """dB of the sample in a model's colours, for it to be the model's kind of footage."""
+MOST_NEW = 0.05
+"""Share of the sample's pixels that may have colours which the model lacks."""
 LEAST_GAIN = 0.1
 """Share of the sample's bytes that a model must save."""
 
@@ -63,7 +65,7 @@ def _saved(sample: Sequence[Image], model: ModelFile, *, exactly: bool) -> int:
     if not palette.exact and (exactly or Distortion.of(pictures, palette.decode(codes)).psnr < LEAST_PSNR):
         return 0
     recording = model_recording(model)
-    if recording is None:
+    if recording is None or (codes >= len(colours)).mean() > MOST_NEW:
         return 0
     spec = GridSpec(1, codes.shape[2], codes.shape[3], ordinal=False)
     alone = _size(codes, Prior(State.fresh(spec)))
