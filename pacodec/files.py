@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from pacodec.container import MAGIC
 from pacodec.errors import FileAccessError, PacodecError, UsageError
 from pacodec.naming import STANDARD_STREAM
 
-PAC_SUFFIX, PAC_MAGIC = ".pac", b"\x89PAC\r\n\x1a\n"
+PAC_SUFFIX = ".pac"
 FOREIGN_SUFFIXES = frozenset(
     {
         *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".vob", ".flv"),
@@ -69,7 +70,7 @@ def is_pac(path: Path) -> bool:
     """Whether a file begins as a .pac file does; FileAccessError where it cannot be read."""
     try:
         with path.open("rb") as file:
-            return file.read(len(PAC_MAGIC)) == PAC_MAGIC
+            return file.read(len(MAGIC)) == MAGIC
     except (OSError, ValueError) as error:
         raise FileAccessError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 

@@ -82,6 +82,7 @@ def test_times_that_a_gif_cannot_tell_apart(tmp_path):
         writer.write_frame(screen(0), 0, 1)
         with pytest.raises(UsageError, match="gif cannot hold a frame at 1"):
             writer.write_frame(screen(1), 1, 1)
+    assert [line for line in writer.notes if "less than 20 ms" in line]
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".apng", ".y4m"])

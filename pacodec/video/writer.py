@@ -27,6 +27,8 @@ from pacodec.video.last_duration import set_in_apng, set_in_webp
 from pacodec.video.loss import CodingLoss, ConversionLoss, Loss, NoLoss
 from pacodec.video.sink import Target, VideoSink
 
+_SHORTEST_OF_GIFS = 2
+"""Hundredths of a second that browsers do not take for a mistake."""
 _MAX_TIMESCALE = (1 << 31) - 1
 
 
@@ -121,6 +123,8 @@ class VideoWriter:
             raise self._refusal(pts)
         end = start + 1 if self._form.steady else round((pts + duration) * self._given.time_base / self._tick)
         self._last_tick = start
+        if self._form.muxer == "gif" and end - start < _SHORTEST_OF_GIFS:
+            self._note("browsers show GIF frames of less than 20 ms for 100 ms: it will look slow there")
         frame.pts, frame.duration, frame.time_base = start, end - start, self._tick
         with self._failures(self._refusal(pts)):
             packets = self._video.encode(frame)
