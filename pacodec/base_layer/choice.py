@@ -162,15 +162,17 @@ def decide(source: str, options: EncodeOptions, grids: GridTrials) -> Decision:
     plans: list[tuple[float, Plan]] = []
     if footage.packet_bytes is not None and footage.colour is not None:
         plans.append((footage.packet_bytes, Plan(SOURCE, footage.colour, footage.pictures)))
-    trial = None
+    found = None
     if not options.lossless and not (exact_grid and quality >= EXACT_QUALITY):
-        trial = _trial(footage, target, options.effort)
-    if trial is not None:
+        found = _trial(footage, target, options.effort)
+    trial = None
+    if found is not None:
+        pictures, trial = found
         size = trial.bytes(footage.frames, footage.gops) + _OVERHEAD
         plan = Plan(
             trial.settings.encoder.codec,
-            footage.pictures.colour,
-            footage.pictures,
+            pictures.colour,
+            pictures,
             settings=trial.settings,
             target=target,
             most=math.inf if footage.packet_bytes is None else footage.packet_bytes + _OVERHEAD,
@@ -189,13 +191,20 @@ def decide(source: str, options: EncodeOptions, grids: GridTrials) -> Decision:
     return Decision([plan for size, plan in made if size < most], [plan for _, plan in others], bound, line)
 
 
-def _trial(footage: Footage, target: float, effort: int) -> Trial | None:
-    """What an encoder of ours takes; None where it is not there or does not reach the target."""
-    try:
-        trial = estimate(footage.stretches, target, effort, footage.frame_rate, footage.pictures)
-    except EstimateError:
-        return None
-    return trial if trial.psnr >= target - _SHORT else None
+def _trial(footage: Footage, target: float, effort: int) -> tuple[CodedPictures, Trial] | None:
+    """What an encoder of ours takes, of which pictures; None where it is not there or does not reach the target.
+
+    What was not 4:2:0 is tried in that first.
+    """
+    ways = [footage.pictures] if footage.pictures.own else [footage.pictures, CodedPictures(None, full_chroma=True)]
+    for pictures in ways:
+        try:
+            trial = estimate(footage.stretches, target, effort, footage.frame_rate, pictures)
+        except EstimateError:
+            continue
+        if trial.psnr >= target - _SHORT:
+            return pictures, trial
+    return None
 
 
 def _notes(footage: Footage, trial: Trial | None, grid: GridTrial | None, target: float) -> dict[str, str]:

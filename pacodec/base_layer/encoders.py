@@ -106,16 +106,17 @@ class Settings:
 
 
 class CodedPictures:
-    """What is coded of a source: its own samples where an encoder takes those, else its RGB as BT.709 4:2:0."""
+    """What is coded of a source: its own samples where an encoder takes those, else its RGB as BT.709."""
 
-    def __init__(self, first: av.VideoFrame | None) -> None:
-        """`first`: a frame as decoded, None where only its RGB serves."""
+    def __init__(self, first: av.VideoFrame | None, *, full_chroma: bool = False) -> None:
+        """`first`: a frame as decoded, None where only its RGB serves; `full_chroma`: that becomes 4:4:4, not 4:2:0."""
         colour = None if first is None else Colour.of(first)
         fitting = [each for each in ENCODERS if colour is not None and colour.pixel_format in each.formats]
         self.own = bool(fitting)
         """Whether the source's own samples are coded."""
-        self.encoder = fitting[0] if fitting else _SVT_AV1
-        self.colour = colour if colour and fitting else Colour("yuv420p", _BT709.matrix, full_range=False)
+        self.encoder = fitting[0] if fitting else _X264 if full_chroma else _SVT_AV1
+        converted = Colour(self.encoder.formats[0], _BT709.matrix, full_range=False)
+        self.colour = colour if colour and fitting else converted
         """How they become RGB."""
         self.tags = color_tags(first) if first is not None and fitting else _BT709
         """What players are told of the colours."""
@@ -125,11 +126,16 @@ class CodedPictures:
         """What holds for all packets."""
         return CodedStream(self.encoder.codec, self.colour, 1 / _USUAL_RATE)
 
-    def frame(self, frame: av.VideoFrame | None, rgb: Image) -> av.VideoFrame:
-        """What to code of a picture, given as decoded if that serves, and as RGB."""
-        if self.own and frame is not None and self.colour.matches(frame):
+    def frame(self, frame: av.VideoFrame | None, rgb: Image | None) -> av.VideoFrame:
+        """What to code of a picture, given as decoded where the source's own samples are coded, else as RGB."""
+        if frame is not None and self.takes(frame):
             return frame
+        assert rgb is not None
         return self._convert(rgb)
+
+    def takes(self, frame: av.VideoFrame | None) -> bool:
+        """Whether the samples of a decoded frame are coded as they are."""
+        return self.own and frame is not None and self.colour.matches(frame)
 
 
 class PictureCoder:
@@ -154,11 +160,11 @@ class PictureCoder:
         """Bytes of the packets so far."""
         return sum(len(packet.data) for packet in self.packets)
 
-    def push(self, frame: av.VideoFrame | None, rgb: Image, shown: int = 1) -> None:
-        """Code a picture that is shown `shown` times in a row, given as decoded if that serves, and as RGB."""
+    def push(self, frame: av.VideoFrame | None, rgb: Image | None) -> None:
+        """Code a picture, given as decoded where the source's own samples are coded, else as RGB."""
         coded = self._pictures.frame(frame, rgb)
         # The RGB of what waits to be compared is made once more then: samples take half the memory.
-        self._waiting.append((coded, None, shown) if coded is frame else (None, rgb, shown))
+        self._waiting.append((coded, None, 1) if coded is frame else (None, rgb, 1))
         coded.pts, coded.time_base = self._count, self._encoder.time_base
         coded.pict_type = 0  # or the source's keyframes would be ours
         self._count += 1

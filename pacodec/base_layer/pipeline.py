@@ -9,6 +9,7 @@ from fractions import Fraction
 from time import monotonic
 from typing import BinaryIO
 
+import av
 import numpy as np
 
 from pacodec import limits
@@ -30,12 +31,14 @@ from pacodec.video.reader import VideoReader
 GOP_PIXELS = 160_000_000
 """Pixels of a GOP's pictures: about a second of decoding."""
 GOP_SECONDS = 10.0
-KEPT_BYTES = 192 * limits.MIB
+KEPT_BYTES = 256 * limits.MIB
 """Memory for the pictures of a GOP that may be coded once more."""
 SHORT_GOP = 48
 """Pictures of a GOP of the source's packets, at least, where it has keyframes more often."""
 TOO_LOW, TOO_HIGH = 0.15, 0.6
 """dB beside the target within which a first GOP is good enough; what follows is corrected by it."""
+_LARGE, _PATIENCE = 1_500_000, 4
+"""Pixels of a picture from which on it takes too long to be as exacting, and how many times more may be missed then."""
 _WAY_TOO_LOW = 1.5
 _MOST_PASSES = 3
 _MOST_DRIFT = 8.0
@@ -240,8 +243,12 @@ class _CodedGop:
         self._pipeline, self._settings = pipeline, settings
         self._search = QuantizerSearch(settings.encoder, pipeline.plan.target)
         self._coder = pipeline.new_coder(settings)
-        self._kept: list[tuple[Frame, bool]] | None = [] if keep else None
+        self._kept: list[tuple[av.VideoFrame | None, Image | None]] | None = [] if keep else None
         self._kept_bytes = 0
+        large = pipeline.format.width * pipeline.format.height >= _LARGE
+        self._low, self._high = (_PATIENCE * TOO_LOW, _PATIENCE * TOO_HIGH) if large else (TOO_LOW, TOO_HIGH)
+        if shown.first:
+            self._low, self._high = _WAY_TOO_LOW, math.inf
 
     @property
     def slope(self) -> float:
@@ -256,32 +263,34 @@ class _CodedGop:
         """Take a frame."""
         self.shown.pts.append(frame.pts)
         self.shown.repeats.append(repeated)
-        _push(self._coder, frame, repeated)
+        own = self._pipeline.plan.pictures.takes(frame.native)
+        coded = (None, None) if repeated else (frame.native, None) if own else (None, frame.rgb)
+        _push(self._coder, *coded)
         if self._kept is None:
             return
-        self._kept_bytes += 0 if repeated else frame.rgb.nbytes
+        if not repeated:
+            self._kept_bytes += _kept_bytes(*coded)
         if self._kept_bytes > KEPT_BYTES:
             self._kept = None
         else:
-            self._kept.append((frame, repeated))
+            self._kept.append(coded)
 
     def finish(self) -> PictureCoder:
         """The coder of the pass whose quality is nearest to the target from above, or else nearest."""
         best = self._coder
         best.finish()
         self._note(best)
-        first = self.shown.first == 0
         target = self._pipeline.plan.target
         while self._kept is not None and len(self._search.tried) < _MOST_PASSES:
             missed = best.distortion.psnr - target
-            if (-TOO_LOW if first else -_WAY_TOO_LOW) <= missed <= (TOO_HIGH if first else math.inf):
+            if -self._low <= missed <= self._high:
                 break
             wanted = self._search.next()
             if any(wanted == quantizer for quantizer, _ in self._search.tried):
                 break
             coder = self._pipeline.new_coder(replace(self._settings, quantizer=wanted))
-            for frame, repeated in self._kept:
-                _push(coder, frame, repeated)
+            for frame, rgb in self._kept:
+                _push(coder, frame, rgb)
             coder.finish()
             self._note(coder)
             best = min(best, coder, key=lambda each: _badness(each.distortion.psnr - target))
@@ -297,11 +306,17 @@ def _badness(missed: float) -> float:
     return missed if missed >= -TOO_LOW else -4 * missed
 
 
-def _push(coder: PictureCoder, frame: Frame, repeated: bool) -> None:
-    if repeated:
+def _push(coder: PictureCoder, frame: av.VideoFrame | None, rgb: Image | None) -> None:
+    """Code a picture, given as decoded or as RGB; neither repeats the last one."""
+    if frame is None and rgb is None:
         coder.repeat()
     else:
-        coder.push(frame.native, frame.rgb)
+        coder.push(frame, rgb)
+
+
+def _kept_bytes(frame: av.VideoFrame | None, rgb: Image | None) -> int:
+    planes = 0 if frame is None else sum(plane.buffer_size for plane in frame.planes)
+    return planes + (0 if rgb is None else rgb.nbytes)
 
 
 def _stored(group: PacketGroup) -> tuple[bytes, int, tuple[int, ...]]:
