@@ -18,7 +18,7 @@ from pacodec.container import Reader
 from pacodec.errors import UsageError
 from pacodec.gop.coding import GopCursor
 from pacodec.gop.pictures import GopPictures, working_memory
-from pacodec.gop.priors import GopDecoders
+from pacodec.gop.priors import Decoders
 from pacodec.gop.resolve import decoders_of, model_of
 from pacodec.media import Image
 from pacodec.metadata import Metadata
@@ -53,7 +53,7 @@ class Decoder(Sequence[Image]):
         self._model, self._device, self._jobs = model, device, jobs
         self._starts = [0, *accumulate(entry.frames for entry in self._reader.gops)]
         self._transform: GridTransform | None = None
-        self._decoders: GopDecoders | None = None
+        self._decoders: Decoders | None = None
         self._found: tuple[ModelFile | None] | None = None
         self._cursor: tuple[int, GopCursor] | None = None
         self._renew()
@@ -154,7 +154,7 @@ class Decoder(Sequence[Image]):
         return self._transform
 
     @property
-    def decoders(self) -> GopDecoders:
+    def decoders(self) -> Decoders:
         """What turns bytes into codes, made when first needed."""
         if self._decoders is None:
             needs_model = not self._reader.header.grid.ordinal

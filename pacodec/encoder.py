@@ -2,16 +2,18 @@
 
 import hashlib
 import json
+import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pacodec.container import Reader
-from pacodec.errors import CorruptFileError, QualityError, UsageError
+from pacodec.errors import CorruptFileError, EstimateError, QualityError, UsageError
 from pacodec.files import check_pac_target, check_target, fingerprint, replacing, writing
 from pacodec.gop.choose import Choice, choose
 from pacodec.gop.pipeline import EncodeReport, Pipeline, Progress
@@ -25,6 +27,10 @@ from pacodec.options import EncodeOptions
 from pacodec.verification import verify_codes
 from pacodec.video.reader import VideoReader
 from pacodec.video.sequence import is_pattern
+
+if TYPE_CHECKING:
+    from pacodec.base_layer.choice import Footage, GridTrial
+    from pacodec.base_layer.pipeline import Plan
 
 STREAM_HEAD = 2 * SAMPLE_FRAMES
 """Frames held back at the start of a pipe, which cannot be sampled all over."""
@@ -60,34 +66,78 @@ def encode(
     if source == STANDARD_STREAM:
         with VideoReader(sys.stdin.buffer, options.frame_rate) as reader:
             return _encode_stream(reader, target, options, progress)
-    footage = survey(source, options.gop_seconds, options.frame_rate, whole=options.effort > 1)
-    choices = choose(footage, options)
+    ways = _Ways(source, options)
     if not resume:
-        return _encode_file(source, target, footage, choices, options, progress)
+        return _encode_file(source, target, ways, options, progress)
     with unfinished(target, _identity(source, options)) as kept:
-        return _encode_file(source, target, footage, choices, options, progress, kept)
+        return _encode_file(source, target, ways, options, progress, kept)
+
+
+class _Ways:
+    """How a file may be encoded, the preferred way first: base layers that are smaller than code grids, then these.
+
+    What is not tried is not worked out: choosing code grids for large pictures takes longer than coding them otherwise.
+    """
+
+    def __init__(self, source: str, options: EncodeOptions) -> None:
+        self.source, self.options = source, options
+
+    def __iter__(self) -> Iterator["Plan | Choice"]:
+        line, others, most = "", list["Plan"](), math.inf
+        if self.options.model is None and self.options.quantizer is None and self.options.coder is None:
+            from pacodec.base_layer.choice import decide
+
+            decision = decide(self.source, self.options, self._grid_trial)
+            yield from decision.plans
+            line, others, most = decision.line, decision.others, decision.most
+        for choice in self.choices:
+            yield replace(choice, reason=f"{choice.reason}; {line}", most=most) if line else choice
+        yield from others
+
+    @cached_property
+    def footage(self) -> Survey:
+        """All of it, looked at."""
+        options = self.options
+        return survey(self.source, options.gop_seconds, options.frame_rate, whole=options.effort > 1)
+
+    @cached_property
+    def choices(self) -> list[Choice]:
+        """The transforms to code grids, see `choose`."""
+        return choose(self.footage, self.options)
+
+    def _grid_trial(self, footage: "Footage") -> "GridTrial | None":
+        from pacodec.gop.trial import grid_trial
+
+        return grid_trial(footage, lambda: (self.choices[0], self.footage.gops), self.options)
 
 
 def _encode_file(
     source: str,
     target: str,
-    footage: Survey,
-    choices: Sequence[Choice],
+    ways: _Ways,
     options: EncodeOptions,
     progress: Progress,
     kept: Unfinished | None = None,
 ) -> EncodeReport:
-    for number in range(kept.choice if kept else 0, len(choices)):
+    """By the first of the ways that keeps what it promised."""
+    failure: QualityError | EstimateError | UsageError
+    failure = UsageError(f"{target}{PART_SUFFIX}: was begun where other models are installed; remove it")
+    for number, way in enumerate(ways):
         if kept is not None:
+            if number < kept.choice:
+                continue
             kept.begin(number)
+        if target == STANDARD_STREAM:
+            way = replace(way, most=math.inf)  # what is written to a stream cannot be taken back
+        footage = ways.footage if isinstance(way, Choice) else None
         try:
             with VideoReader(source, options.frame_rate) as reader:
-                choice = choices[number]
-                return _write(reader, iter(reader), target, choice, options, progress, footage, kept)
-        except QualityError:  # the sample promised more than the whole clip kept
-            if target == STANDARD_STREAM or number == len(choices) - 1:
-                raise  # what is written to a stream cannot be taken back
-    raise UsageError(f"{target}{PART_SUFFIX}: was begun where other models are installed; remove it")
+                return _write(reader, iter(reader), target, way, options, progress, footage, kept, source)
+        except (QualityError, EstimateError) as error:  # the sample promised more than the whole clip kept
+            if target == STANDARD_STREAM:
+                raise
+            failure = error
+    raise failure
 
 
 def _identity(source: str, options: EncodeOptions) -> str:
@@ -118,11 +168,12 @@ def _write(
     reader: VideoReader,
     events: Iterator[Frame | AudioPacket],
     target: str,
-    choice: Choice,
+    choice: "Choice | Plan",
     options: EncodeOptions,
     progress: Progress,
     footage: Survey | None = None,
     kept: Unfinished | None = None,
+    source: str = STANDARD_STREAM,
 ) -> EncodeReport:
     with ExitStack() as stack:
         part: Path | None = None
@@ -133,13 +184,18 @@ def _write(
         else:
             part = stack.enter_context(replacing(target))
             file = stack.enter_context(part.open("wb"))
-        pipeline = Pipeline(reader, choice, options, file, footage=footage, progress=progress, journal=kept)
-        report = pipeline.run(events)
+        if isinstance(choice, Choice):
+            pipeline = Pipeline(reader, choice, options, file, footage=footage, progress=progress, journal=kept)
+            report = pipeline.run(events)
+        else:
+            from pacodec.base_layer.pipeline import BaseLayerPipeline
+
+            report = BaseLayerPipeline(reader, source, choice, options, file, progress).run(events)
         if options.min_psnr is not None and report.psnr < options.min_psnr:
             raise QualityError(f"the clip reaches {report.psnr:.2f} dB, asked were {options.min_psnr:g} dB")
         if part is not None and options.verify:
             file.flush()
-            _verify(part, target, choice.model)
+            _verify(part, target, choice.model if isinstance(choice, Choice) else None)
         return report
 
 

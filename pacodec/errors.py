@@ -31,6 +31,10 @@ class UnsupportedError(PacodecError):
     exit_code = 4
 
 
+class EstimateError(UnsupportedError):
+    """A way of storing footage does not serve after all: its packets do not stand alone, or another takes less."""
+
+
 class ModelError(UnsupportedError):
     """The model that a file or an option names is missing, or is not the one the file was made with."""
 

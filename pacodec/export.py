@@ -7,22 +7,27 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from pathlib import PurePath
 from time import monotonic
 
 from pacodec.container import Extent, Gop, Header, Loss, Reader, StreamReader, Survivors
 from pacodec.decoder import exact_seconds
 from pacodec.errors import CorruptFileError, LimitError, UsageError
+from pacodec.files import check_target, replacing
 from pacodec.gop.parallel import cores
 from pacodec.gop.pictures import Damage, GopPictures
 from pacodec.gop.resolve import decoders_of, model_of
 from pacodec.media import AudioPacket
 from pacodec.metrics import Distortion
 from pacodec.naming import STANDARD_STREAM, naming
+from pacodec.transforms.base import PICTURE
 from pacodec.transforms.grid_transform import transform_for
 from pacodec.video.encoders import Codec
 from pacodec.video.output import Output, check_output, output_bytes, writing_video
 
 DEFAULT_CRF = 18
+_COPIED_ONLY = (".webm",)
+"""Kinds of file that packets are copied to, but nothing is coded for."""
 _LABEL_PLANES = 2
 """Code planes of a palette, which may have a second level; more are corrections of pictures of many colours."""
 AUDIO_LOOKAHEAD = Fraction(1)
@@ -60,6 +65,7 @@ def decode(
     container: str | None = None,
     crf: int | None = None,
     lossless: bool = False,
+    copy: bool | None = None,
     audio: bool = True,
     keep_going: bool = False,
     device: str = "auto",
@@ -73,8 +79,9 @@ def decode(
     `target` (MP4 on standard output) appears when it is complete, or not at all. `start` and `end`, in seconds, cut out
     the frames shown then; the cut starts at time zero. What players are for is H.264: `lossless` keeps every RGB value,
     `crf` is x264's quality in 4:2:0; with neither, pictures of few colours, which 4:2:0 would spoil, are kept exactly,
-    and others get a `crf` of 18. A damaged file is an error unless `keep_going`: then what survives is written, at its
-    own times, and the report says what does not.
+    and others get a `crf` of 18. Packets of a standard codec are written as they are where that is possible and neither
+    is asked for; `copy` demands or forbids it. A damaged file is an error unless `keep_going`: then what survives is
+    written, at its own times, and the report says what does not.
 
     Raises the exceptions of `pacodec.errors`.
     """
@@ -82,13 +89,21 @@ def decode(
         raise UsageError(f"from {start:g} {'on' if end is None else f'to {end:g}'} seconds is no range of time")
     if lossless and crf is not None:
         raise UsageError("what is lossless has no crf")
-    check_output(target, container, overwrite=overwrite, sources=(source,))
+    if copy is not False and container is None and PurePath(target).suffix.lower() in _COPIED_ONLY:
+        check_target(target, overwrite=overwrite, sources=(source,))
+    else:
+        check_output(target, container, overwrite=overwrite, sources=(source,))
     with ExitStack() as stack:
         stack.enter_context(naming(source))
         reader = StreamReader(sys.stdin.buffer) if source == STANDARD_STREAM else stack.enter_context(Reader(source))
         if not keep_going:
             _refuse_damage(reader)
         header = reader.header
+        whole = start == 0 and end is None and target != STANDARD_STREAM and not reader.damage
+        plain = whole and container is None and crf is None and not lossless
+        if copy is not False and (report := _copied(reader if plain else None, target, audio, demanded=bool(copy))):
+            return report
+        check_output(target, container, overwrite=True, sources=(source,))
         found = model_of(header, reader.model_bytes(), model)
         transform, decoders = transform_for(header, found, device), decoders_of(reader, found)
         began = monotonic()
@@ -117,6 +132,27 @@ def decode(
 def _few_colours(header: Header) -> bool:
     """Whether the pictures are ones of few colours: 4:2:0 would blur their edges, and H.264 in RGB stores them well."""
     return not header.grid.ordinal and header.grid.channels <= _LABEL_PLANES
+
+
+def _copied(reader: Reader | StreamReader | None, target: str, audio: bool, *, demanded: bool) -> DecodeReport | None:
+    """What copying the packets of a file gave; None where that is not possible, an error where it is `demanded`."""
+    why: str | None = "only the whole of an undamaged file is, to a file that its suffix describes"
+    if isinstance(reader, Reader) and reader.header.transform.name == PICTURE:
+        from pacodec.base_layer.copying import copy_packets, obstacle
+
+        began = monotonic()
+        why = obstacle(reader, target)
+        if why is None:
+            video = reader.header.video
+            with replacing(target) as part:
+                frames = copy_packets(reader, part, target, audio=audio)
+                size = part.stat().st_size
+            return DecodeReport(frames, video.width, video.height, size, monotonic() - began)
+    elif reader is not None:
+        why = "it holds no packets of a standard codec"
+    if demanded:
+        raise UsageError(f"packets cannot be copied: {why}")
+    return None
 
 
 def _refuse_damage(reader: Reader | StreamReader) -> None:

@@ -5,13 +5,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
 from pacodec.errors import CorruptFileError
+
+if TYPE_CHECKING:
+    import av
 
 T = TypeVar("T")
 
@@ -200,11 +203,15 @@ class AudioPacket:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture, uint8 [H, W, 3], shown from `pts` for `duration`, both in the video's time base."""
+    """One picture, uint8 [H, W, 3], shown from `pts` for `duration`, both in the video's time base.
+
+    `native` is FFmpeg's frame, where it is of this size and holds nothing that the picture does not show.
+    """
 
     rgb: Image = field(repr=False)
     pts: int
     duration: int
+    native: "av.VideoFrame | None" = field(default=None, repr=False)
 
 
 def _check_time_base(value: Fraction, name: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from pacodec import __version__
 from pacodec.container import Header, Reader
 from pacodec.naming import naming
+from pacodec.transforms.base import PICTURE
 
 WRITER = f"pacodec {__version__}"
 """What the header says wrote the file."""
@@ -18,7 +19,8 @@ class Metadata:
     """What is known of a .pac file without decoding any of it.
 
     Sizes in pixels and bytes, `duration` in seconds, `ratio` raw RGB bytes over bytes of the file, `sizes` bytes by
-    kind (codes, reference, side, header, index, audio, model, other), `coders` how many GOPs each coder made.
+    kind (codes, reference, side, header, index, audio, model, other), `coders` how many GOPs each coder made, `packets`
+    which standard codec a coder's packets are of, where they are.
     """
 
     frames: int
@@ -31,6 +33,7 @@ class Metadata:
     model_sha256: str | None
     quantizer: str
     coders: dict[str, int]
+    packets: dict[str, str]
     grid: tuple[int, int, int]
     gops: int
     bytes: int
@@ -66,6 +69,7 @@ class Metadata:
             model_sha256=model.sha256.hex() if model else None,
             quantizer=header.quantizer.name,
             coders=dict(Counter(entry.coder for entry in reader.gops)),
+            packets=_packets(header),
             grid=(header.grid.channels, header.grid.height, header.grid.width),
             gops=len(reader.gops),
             bytes=total,
@@ -85,6 +89,16 @@ class Metadata:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
+
+
+def _packets(header: Header) -> dict[str, str]:
+    """The codec and pixel format of each coder's packets that a header describes, as far as it does."""
+    described = {}
+    for coder, stream in header.transform.params.items() if header.transform.name == PICTURE else ():
+        codec, colour = (stream.get(key) for key in ("codec", "colour")) if isinstance(stream, dict) else ("", None)
+        pixels = colour.get("pixel_format") if isinstance(colour, dict) else ""
+        described[str(coder)] = f"{codec} {pixels}"
+    return described
 
 
 def info(path: str | Path) -> Metadata:

@@ -13,8 +13,10 @@ LOSSLESS_PSNR = 100.0
 
 def mean_squared_errors(original: Pictures, decoded: Pictures) -> NDArray[np.float64]:
     """Mean squared error of each frame of uint8 [n, H, W, 3] over all its RGB values."""
-    errors = original.astype(np.int16) - decoded
-    return np.asarray(np.square(errors, dtype=np.int32).mean((1, 2, 3), dtype=np.float64), np.float64)
+    import cv2  # several times faster than numpy, but not for commands that measure nothing
+
+    pairs = zip(original, decoded, strict=True)
+    return np.array([round(cv2.norm(a, b, cv2.NORM_L2SQR)) / a.size for a, b in pairs], np.float64)
 
 
 def row_errors(original: Pictures, decoded: Pictures) -> NDArray[np.float64]:

@@ -276,9 +276,10 @@ def test_footage_unlike_a_models_is_said_so(screens, tmp_path):
 def test_each_quality_is_larger_and_better_than_the_one_below(tmp_path):
     source = make_video(tmp_path / "in.mp4", colourful(6))
     reports = [
-        pacodec.encode(str(source), str(tmp_path / f"{quality}.pac"), quality=quality) for quality in (1, 2, 3, 4, 5)
+        pacodec.encode(str(source), str(tmp_path / f"{quality}.pac"), quality=quality, coder="engine")
+        for quality in (1, 2, 3, 4, 5)
     ]
-    reports.append(pacodec.encode(str(source), str(tmp_path / "lossless.pac"), lossless=True))
+    reports.append(pacodec.encode(str(source), str(tmp_path / "lossless.pac"), lossless=True, coder="engine"))
     for lower, higher in itertools.pairwise(reports):
         assert lower.bytes < higher.bytes
         assert lower.psnr < higher.psnr
@@ -299,11 +300,11 @@ def test_each_quality_of_a_model_is_no_smaller_than_the_one_below(tmp_path):
 
 def test_min_psnr_raises_the_quality_until_every_frame_was_measured_and_it_is_kept(tmp_path):
     source = make_video(tmp_path / "in.mp4", colourful(6))
-    plain = pacodec.encode(str(source), str(tmp_path / "plain.pac"), quality=1)
-    kept = pacodec.encode(str(source), str(tmp_path / "kept.pac"), quality=1, min_psnr=plain.psnr + 4)
+    plain = pacodec.encode(str(source), str(tmp_path / "plain.pac"), quality=1, coder="engine")
+    kept = pacodec.encode(str(source), str(tmp_path / "kept.pac"), quality=1, min_psnr=plain.psnr + 4, coder="engine")
     assert plain.psnr + 4 <= kept.psnr < 100
     assert kept.psnr_frames == 6
-    exact = pacodec.encode(str(source), str(tmp_path / "exact.pac"), min_psnr=90)
+    exact = pacodec.encode(str(source), str(tmp_path / "exact.pac"), min_psnr=90, coder="engine")
     assert exact.psnr == 100
 
 

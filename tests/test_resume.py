@@ -184,9 +184,10 @@ def test_a_result_that_cannot_be_had_keeps_nothing(clip, folder):
 
 def test_two_at_once(clip, folder, monkeypatch):
     target = folder / "out.pac"
-    monkeypatch.setattr("pacodec.encoder.Pipeline.run", lambda *_: pacodec.encode(str(clip), str(target), resume=True))
+    options = {"resume": True, "coder": "engine"}
+    monkeypatch.setattr("pacodec.encoder.Pipeline.run", lambda *_: pacodec.encode(str(clip), str(target), **options))
     with pytest.raises(FileAccessError, match="another process"):
-        pacodec.encode(str(clip), str(target), resume=True)
+        pacodec.encode(str(clip), str(target), **options)
 
 
 def test_pipes_cannot_be_gone_on_with(clip):

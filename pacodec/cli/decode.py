@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 @click.option("--format", "container", metavar="SUFFIX", help="The kind of file, where OUT's suffix does not say it.")
 @click.option("--crf", type=click.IntRange(0, 51), help="Write 4:2:0 of that quality of x264's [18].")
 @click.option("--lossless", is_flag=True, help="Keep every RGB value [where few colours allow it].")
+@click.option(
+    "--copy/--no-copy", default=None, help="Write packets of a standard codec as they are  [where that is possible]."
+)
 @click.option("--no-audio", is_flag=True, help="Leave the audio tracks out.")
 @click.option("--keep-going", is_flag=True, help="Write what survives of a damaged file, and end with 3.")
 @options.device
@@ -38,6 +41,7 @@ def command(
     container: str | None,
     crf: int | None,
     lossless: bool,
+    copy: bool | None,
     no_audio: bool,
     keep_going: bool,
     device: str,
@@ -63,6 +67,7 @@ def command(
         container=container.removeprefix(".").lower() if container else None,
         crf=crf,
         lossless=lossless,
+        copy=copy,
         audio=not no_audio,
         keep_going=keep_going,
         device=device,

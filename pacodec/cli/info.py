@@ -1,11 +1,28 @@
 """`pacodec info`."""
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from pacodec.cli import options
 from pacodec.cli.run import compared, print_json, size
+
+if TYPE_CHECKING:
+    from pacodec.metadata import Metadata
+
+_OWN = "source"
+
+
+def _codec(found: "Metadata") -> str:
+    """What the GOPs hold."""
+    if not found.packets:
+        grid = " x ".join(map(str, found.grid))
+        return f"{found.transform}, quantizer {found.quantizer}, codes {grid} a frame"
+    texts = [
+        f"{name} packets{', as the source had them' if coder == _OWN else ''}" for coder, name in found.packets.items()
+    ]
+    return "; ".join(texts)
 
 
 @click.command(epilog="Example: pacodec info play.pac --json")
@@ -22,7 +39,6 @@ def command(file: str, as_json: bool) -> None:
         return
     rate = f"{found.bitrate_kbps:.1f} kbit/s" if found.bitrate_kbps else "no duration"
     model = f"{found.model} (sha256 {found.model_sha256[:16]}...)" if found.model and found.model_sha256 else "none"
-    grid = " x ".join(map(str, found.grid))
     parts = ", ".join(f"{kind} {size(count)}" for kind, count in found.sizes.items() if count)
     state = "; ".join(found.damage) or "none found (pacodec verify looks at every byte)"
     source = found.source_bytes
@@ -32,7 +48,7 @@ def command(file: str, as_json: bool) -> None:
         if found.rotation or found.pixel_aspect
         else "",
         "audio": f"{found.audio_tracks} tracks" if found.audio_tracks else "",
-        "codec": f"{found.transform}, quantizer {found.quantizer}, codes {grid} a frame",
+        "codec": _codec(found),
         "model": model,
         "size": f"{size(found.bytes)}, {rate}",
         "GOPs": ", ".join(f"{count} by {name}" for name, count in found.coders.items()),

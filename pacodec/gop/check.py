@@ -15,6 +15,7 @@ from pacodec.container import Gop, Header
 from pacodec.errors import CorruptFileError, UnsupportedError
 from pacodec.grids import Grids
 from pacodec.models.files import ModelFile
+from pacodec.transforms.base import PICTURE
 from pacodec.transforms.grid_transform import GridTransform, transform_for
 
 _PIECE = 1 << 18
@@ -38,6 +39,8 @@ def picture_check(header: Header, model: ModelFile | None) -> PictureCheck:
     """
     if header.transform.name in AUTOENCODERS:
         return _LatentCheck(header, model)
+    if header.transform.name == PICTURE:
+        return _PictureCheck()
     return _ColourCheck(transform_for(header, model))
 
 
@@ -57,6 +60,14 @@ class _ColourCheck:
         made = np.zeros((1, self._channels, 1, len(first)), np.uint8)
         made[0, 1:2, 0], made[0, 0, 0] = second, first
         self._transform.decode(made, gop.transform, gop.quantizer)
+
+
+class _PictureCheck:
+    """That all decode; any of their values is a colour."""
+
+    def check(self, gop: Gop, batches: Iterable[Grids]) -> None:
+        for _ in batches:
+            pass
 
 
 class _LatentCheck:

@@ -1,5 +1,6 @@
 """Which transform `encode` uses: what the options demand, else what a look at the footage asks for."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -45,6 +46,8 @@ class Choice:
     model: ModelFile | None = None
     exchange: RateDistortion | None = None
     """None keeps every code as it is."""
+    most: float = math.inf
+    """Bytes that the file may take, where another way takes no more."""
 
     def unusual(self, measured: float) -> str | None:
         """A line of advice when a PSNR in dB is under the model's usual range."""

@@ -13,7 +13,7 @@ from pacodec.autoencoders.quantizers import Parameters
 from pacodec.container import ENGINE, Component, Gop
 from pacodec.engine import DifferencesDecoder, DifferencesEncoder, Prior, SegmentEncoder, State
 from pacodec.errors import CorruptFileError
-from pacodec.gop.priors import NONE, GopDecoders
+from pacodec.gop.priors import NONE, Decoders
 from pacodec.gop.rate_distortion import RateDistortion
 from pacodec.gop.viterbi import MOST_FRAMES, steady_codes
 from pacodec.grids import Grids, GridSpec
@@ -223,7 +223,7 @@ def _compressed_well(kept: bytes, spec: GridSpec, frames: int) -> bytes:
 class CheckedDecoder:
     """The codes of a GOP in order, compared with their checksum when the last of them comes."""
 
-    def __init__(self, gop: Gop, decoders: GopDecoders) -> None:
+    def __init__(self, gop: Gop, decoders: Decoders) -> None:
         self.left = gop.coded_frames
         """Grids that are still to come."""
         self._decoder, self._expected, self._crc = decoders.decoder(gop), gop.codes_crc, 0
@@ -249,7 +249,7 @@ def batch_frames(size: int) -> int:
     return max(1, min(BATCH_FRAMES, BATCH_BYTES // size))
 
 
-def decode_gop(gop: Gop, decoders: GopDecoders, most: int = BATCH_FRAMES) -> Iterator[Grids]:
+def decode_gop(gop: Gop, decoders: Decoders, most: int = BATCH_FRAMES) -> Iterator[Grids]:
     """All codes of a GOP, uint8 [n <= most, C, h, w] at a time, repeats left out; errors as of `CheckedDecoder`."""
     decoder = CheckedDecoder(gop, decoders)
     step = min(most, batch_frames(decoders.spec.size))
@@ -264,7 +264,7 @@ class GopCursor:
     given out of a GOP that does not match.
     """
 
-    def __init__(self, gop: Gop, decoders: GopDecoders) -> None:
+    def __init__(self, gop: Gop, decoders: Decoders) -> None:
         self.gop, self.decoders = gop, decoders
         self._coded_index = np.cumsum(~gop.repeats) - 1
         self._error: CorruptFileError | None = None

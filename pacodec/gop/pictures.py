@@ -13,7 +13,7 @@ from pacodec.container import Gop, Header
 from pacodec.errors import CorruptFileError, LimitError
 from pacodec.gop.coding import batch_frames, decode_gop
 from pacodec.gop.parallel import in_order
-from pacodec.gop.priors import GopDecoders
+from pacodec.gop.priors import Decoders
 from pacodec.grids import Grids
 from pacodec.transforms.base import Pictures
 from pacodec.transforms.grid_transform import GridTransform
@@ -25,7 +25,7 @@ Damage = CorruptFileError | LimitError
 """What makes a GOP useless and leaves the others alone."""
 
 
-def working_memory(header: Header, decoders: GopDecoders, pictures: int = 1) -> int:
+def working_memory(header: Header, decoders: Decoders, pictures: int = 1) -> int:
     """Bytes that decoding a GOP takes, about, while so many pictures are made of it; LimitError where too many."""
     video = header.video
     need = decoders.memory + 9 * pictures * video.width * video.height
@@ -40,7 +40,7 @@ class GopPictures:
         self,
         header: Header,
         transform: GridTransform,
-        decoders: GopDecoders,
+        decoders: Decoders,
         jobs: int = 1,
         on_damage: Callable[[Gop, Damage], None] | None = None,
     ) -> None:

@@ -15,7 +15,7 @@ from pacodec import limits
 from pacodec.autoencoders.quantizers import Parameters
 from pacodec.container import Gop, Header, Writer
 from pacodec.engine import Prior
-from pacodec.errors import LimitError, UsageError
+from pacodec.errors import EstimateError, LimitError, UsageError
 from pacodec.gop.choose import Choice
 from pacodec.gop.coding import CodedGop, GopEncoding, LatentBatch, encode_gop
 from pacodec.gop.cutting import Cutter, GopBounds
@@ -327,6 +327,8 @@ class Pipeline:
                 coder=coded.coder,
             )
         )
+        if self.writer.bytes_written > self.choice.most:
+            raise EstimateError(f"{self.name}: takes more than estimated, and than another way")
         self.writer.add_audio(gop.audio)
         if self.journal is not None:
             self.journal.record(self.writer.bytes_written, coded.distortion)

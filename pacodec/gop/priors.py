@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from typing import Protocol
 
 from pacodec import limits
 from pacodec.container import ENGINE, Gop
@@ -40,6 +41,21 @@ def model_prior(model: ModelFile | None, spec: GridSpec) -> Prior:
     if recording is None or (recording.spec.height, recording.spec.width) != (spec.height, spec.width):
         return Prior(State.fresh(spec))
     return prior_of(recording, spec)
+
+
+class Decoders(Protocol):
+    """What makes decoders of a file's GOPs."""
+
+    @property
+    def spec(self) -> GridSpec:
+        """The grids that come out."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes that a decoder takes, about; LimitError where grids are too large for any."""
+
+    def decoder(self, gop: Gop) -> GridDecoder:
+        """A decoder of a GOP, by its coder; UnsupportedError for an unknown one, CorruptFileError for wrong fields."""
 
 
 class GopDecoders:

@@ -3,9 +3,10 @@
 from pacodec.container import Header, Reader, StreamReader
 from pacodec.engine import Segment
 from pacodec.errors import CorruptFileError
-from pacodec.gop.priors import GopDecoders
+from pacodec.gop.priors import Decoders, GopDecoders
 from pacodec.models import library
 from pacodec.models.files import ModelFile
+from pacodec.transforms.base import PICTURE
 
 
 def model_of(header: Header, embedded: bytes | None, given: str | None = None) -> ModelFile | None:
@@ -23,11 +24,15 @@ def model_of(header: Header, embedded: bytes | None, given: str | None = None) -
     return library.find_by_hash(header.model.sha256, header.model.name, given)
 
 
-def decoders_of(reader: Reader | StreamReader, model: ModelFile | None) -> GopDecoders:
+def decoders_of(reader: Reader | StreamReader, model: ModelFile | None) -> Decoders:
     """What the GOPs of an open file are decoded with; `model` is the one that its header names.
 
-    CorruptFileError where the file's reference is lost.
+    CorruptFileError where the file's reference is lost, or a base layer is not described as it should be.
     """
+    if reader.header.transform.name == PICTURE:
+        from pacodec.base_layer.decoding import PacketDecoders
+
+        return PacketDecoders(reader.header)
     info, parts = reader.header.reference, reader.reference()
     frames = [] if info is None else [frames for frames, _ in info.segments]
     segments = [Segment(count, data) for count, data in zip(frames, parts, strict=True)]

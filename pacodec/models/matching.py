@@ -32,10 +32,9 @@ def matching_model(sample: Sequence[Image]) -> ModelFile | None:
     """
     height, width = sample[0].shape[:2]
     best: tuple[int, ModelFile] | None = None
-    few = len(learn_palette(sample)) < MAX_COLOURS
-    for path in library.paths():
-        if not _is_recording_of(path, height, width):
-            continue
+    paths = [path for path in library.paths() if _is_recording_of(path, height, width)]
+    few = bool(paths) and len(learn_palette(sample)) < MAX_COLOURS
+    for path in paths:
         try:
             model = ModelFile.read(path)
             saved = _saved(sample, model, exactly=few)

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 Pictures = NDArray[np.uint8]
 """RGB frames, uint8 [n, H, W, 3]."""
+PICTURE = "picture"
+"""The header's transform where a base layer's packets hold the pictures themselves."""
 
 
 class LatentTransform(Protocol):

@@ -13,7 +13,7 @@ from pacodec.errors import CorruptFileError, UnsupportedError
 from pacodec.grids import Grids, GridSpec
 from pacodec.models.files import ModelFile
 from pacodec.models.recording import model_colours, model_postfilter
-from pacodec.transforms.base import LatentTransform, Pictures
+from pacodec.transforms.base import PICTURE, LatentTransform, Pictures
 from pacodec.transforms.changes import changed_rows
 from pacodec.transforms.palette import PaletteTransform, colour_errors
 from pacodec.transforms.postfilter import PostFilter
@@ -235,7 +235,11 @@ def transform_for(header: Header, model: ModelFile | None, device: str = "auto")
     Raises UnsupportedError for an unknown transform or quantizer, CorruptFileError where the parts do not fit together.
     """
     height, width = header.video.height, header.video.width
-    known = (*COLOUR_TRANSFORMS, *AUTOENCODERS)
+    if header.transform.name == PICTURE:
+        from pacodec.base_layer.decoding import PictureGrids
+
+        return PictureGrids(height, width, header.transform.params)
+    known = (*COLOUR_TRANSFORMS, *AUTOENCODERS, PICTURE)
     if header.transform.name not in known:
         raise UnsupportedError(f"unknown transform {header.transform.name!r}; known are {', '.join(known)}")
     made: GridTransform

@@ -15,7 +15,7 @@ from av.stream import Stream
 from pacodec import limits
 from pacodec.errors import CorruptFileError
 from pacodec.media import AudioPacket, Frame, VideoFormat
-from pacodec.video.color import RgbConverter, color_losses, color_tags
+from pacodec.video.color import RgbConverter, color_losses, color_tags, has_alpha
 from pacodec.video.open import open_footage
 from pacodec.video.source import Source
 from pacodec.video.timeline import Timeline
@@ -145,7 +145,8 @@ class VideoReader:
         picture = self._to_rgb(frame)
         if self._to_rgb.transparent:
             self._notice("transparency is not kept: pictures are composed on white")
-        return Frame(picture, pts, duration)
+        own = (frame.width, frame.height) == size and not has_alpha(frame)
+        return Frame(picture, pts, duration, frame if own else None)
 
     def _notice(self, line: str) -> None:
         if line not in self._notices:

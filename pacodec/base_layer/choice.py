@@ -1,0 +1,258 @@
+"""Whether a base layer stores the footage, and which: measured on short stretches, against what code grids take."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import islice
+
+import av
+from av.codec import Codec
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.video.stream import VideoStream
+
+from pacodec.base_layer.colour import Colour
+from pacodec.base_layer.encoders import DEFAULT_QUALITY, LADDER, CodedPictures, Stretch, Trial, estimate
+from pacodec.base_layer.pipeline import GOP_PIXELS, GOP_SECONDS, Plan
+from pacodec.base_layer.stream import AV1, DECODERS, H264, SOURCE
+from pacodec.errors import EstimateError
+from pacodec.media import Frame, VideoFormat
+from pacodec.options import EncodeOptions
+from pacodec.video.color import RgbConverter, has_alpha
+from pacodec.video.demuxer import FfmpegFootage
+from pacodec.video.open import open_footage
+from pacodec.video.reader import VideoReader
+from pacodec.video.source import open_video
+
+EXACT_QUALITY = 4
+"""The lowest quality that keeps exact what code grids hold exactly, and the default where a source is exact."""
+STRETCHES = 2
+STRETCH_FRAMES, STRETCH_PIXELS = 16, 17_000_000
+"""Pictures of a stretch, and their pixels, at most."""
+WHOLE_PIXELS = 4_000_000
+"""Pixels of footage that is coded as a whole in place of stretches."""
+_REACH_PIXELS = 300_000_000
+"""Pixels that are decoded, at most, to reach the middle of the footage from the keyframe before it."""
+_OVERHEAD = 600
+"""Bytes of a file beside its GOPs, about."""
+_FLOOR_MARGIN = 0.1
+"""dB that are aimed at above a floor."""
+_TOLERANCE = 1.05
+"""Times that an estimate may be exceeded before another way is tried."""
+_SHORT = 1.0
+"""dB below the target at which a way does not serve."""
+_LATEST = Fraction(25)
+_KILO, _MEGA = 1000, 1_000_000
+
+
+@dataclass(frozen=True)
+class Footage:
+    """What is known of a source beforehand.
+
+    `packet_bytes` are those of its video packets, None where these are not kept; `colour` is how its own samples become
+    RGB, None where that is not known; `lossy` says that its codec is.
+    """
+
+    frames: int
+    seconds: float
+    frame_rate: Fraction | None
+    lossy: bool
+    packet_bytes: int | None
+    colour: Colour | None
+    stretches: list[Stretch]
+    pictures: CodedPictures
+
+    @property
+    def gops(self) -> int:
+        """GOPs of packets that it will have, about."""
+        height, width = self.stretches[0][0][1].shape[:2]
+        return max(1, int(-(-self.frames * height * width // GOP_PIXELS)), round(self.seconds / GOP_SECONDS))
+
+
+@dataclass(frozen=True)
+class GridTrial:
+    """What code grids come to: bytes of the whole footage as estimated, PSNR in dB, whether all comes back exactly."""
+
+    bytes: float
+    psnr: float
+    exact: bool
+
+
+GridTrials = Callable[[Footage], GridTrial | None]
+"""Tries code grids on footage; None where they cannot be what is smallest."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Base layers that are smaller than code grids, the smallest first, and others that are not.
+
+    Code grids may take `most` bytes, or the others are better; `line` says what all would take.
+    """
+
+    plans: list[Plan]
+    others: list[Plan]
+    most: float
+    line: str
+
+
+def look(source: str, frame_rate: Fraction | None = None) -> Footage:
+    """Read a source's packets, where FFmpeg reads it, and some of its pictures; errors as of `VideoReader`."""
+    sizes, codec, rate = _packets(source, frame_rate)
+    with VideoReader(source, frame_rate) as reader:
+        rate = rate or reader.format.frame_rate
+        frames = len(sizes) or reader.frames_hint or 1
+        first = [(frame.native, frame.rgb) for frame in islice(_pictures(reader), _length(reader.format, frames))]
+    stretches: list[Stretch] = [first]
+    if sizes and frames > STRETCHES * len(first) and len(second := _middle(source, len(first))) > 1:
+        stretches.append(second)
+    own = first[0][0]
+    colour = None if own is None else Colour.of(own)
+    return Footage(
+        frames=frames,
+        seconds=float(frames / (rate or _LATEST)),
+        frame_rate=rate,
+        lossy=codec is not None and codec.lossy,
+        packet_bytes=sum(sizes) if codec and codec.canonical_name in DECODERS and colour else None,
+        colour=colour,
+        stretches=stretches,
+        pictures=CodedPictures(own),
+    )
+
+
+def _packets(source: str, frame_rate: Fraction | None) -> tuple[list[int], Codec | None, Fraction | None]:
+    """Bytes of each packet of the video, its codec, its frame rate; nothing where other than FFmpeg reads it."""
+    with closing(open_footage(source, frame_rate)) as footage:
+        if not isinstance(footage, FfmpegFootage):
+            return [], None, None
+    container, video = open_video(source)
+    with closing(container):
+        sizes = []
+        try:
+            for packet in container.demux(video):
+                sizes += [packet.size] if packet.size else []
+        except (FFmpegError, OSError):
+            pass  # the reader will say what is wrong with it
+        return sizes, video.codec_context.codec, video.average_rate or video.guessed_rate or None
+
+
+def _pictures(reader: VideoReader) -> Iterator[Frame]:
+    return (event for event in reader if isinstance(event, Frame))
+
+
+def _length(video: VideoFormat, frames: int) -> int:
+    """Pictures of a stretch: all where that is little."""
+    pixels = video.width * video.height
+    return frames if frames * pixels <= WHOLE_PIXELS else max(4, min(STRETCH_FRAMES, STRETCH_PIXELS // pixels))
+
+
+def decide(source: str, options: EncodeOptions, grids: GridTrials) -> Decision:
+    """Which base layers to use, in what order; none where code grids are smaller, or all that is exact.
+
+    A plan that does not hold what it promised is to be followed by the next one, the last by code grids. Raises as
+    `VideoReader`.
+    """
+    footage = look(source, options.frame_rate)
+    grid = grids(footage)
+    quality = options.quality or (DEFAULT_QUALITY if footage.lossy else EXACT_QUALITY)
+    target = 0.0 if options.quality is None and options.min_psnr is not None else LADDER[quality]
+    target = max(target, (options.min_psnr or 0.0) + _FLOOR_MARGIN)
+    exact_grid = grid is not None and grid.exact
+    plans: list[tuple[float, Plan]] = []
+    if footage.packet_bytes is not None and footage.colour is not None:
+        plans.append((footage.packet_bytes, Plan(SOURCE, footage.colour, footage.pictures)))
+    trial = None
+    if not options.lossless and not (exact_grid and quality >= EXACT_QUALITY):
+        trial = _trial(footage, target, options.effort)
+    if trial is not None:
+        size = trial.bytes(footage.frames, footage.gops) + _OVERHEAD
+        plan = Plan(
+            trial.settings.encoder.codec,
+            footage.pictures.colour,
+            footage.pictures,
+            settings=trial.settings,
+            target=target,
+            most=math.inf if footage.packet_bytes is None else footage.packet_bytes + _OVERHEAD,
+        )
+        plans.append((size, plan))
+    serves = grid is not None and (grid.exact or (not options.lossless and grid.psnr >= target - _SHORT))
+    most = grid.bytes if grid is not None and (serves or not plans) else float("inf")
+    plans.sort(key=lambda each: each[0])
+    notes = _notes(footage, trial, grid, target)
+    order = [plan.coder for size, plan in plans if size < most]
+    texts = [notes[coder] for coder in order[:1]] + [text for coder, text in notes.items() if coder not in order[:1]]
+    line = "; ".join(texts)
+    made = [(size, replace(plan, reason=line)) for size, plan in plans]
+    others = [(size, plan) for size, plan in made if size >= most]
+    bound = _TOLERANCE * min((size for size, _ in others), default=math.inf) + _OVERHEAD
+    return Decision([plan for size, plan in made if size < most], [plan for _, plan in others], bound, line)
+
+
+def _trial(footage: Footage, target: float, effort: int) -> Trial | None:
+    """What an encoder of ours takes; None where it is not there or does not reach the target."""
+    try:
+        trial = estimate(footage.stretches, target, effort, footage.frame_rate, footage.pictures)
+    except EstimateError:
+        return None
+    return trial if trial.psnr >= target - _SHORT else None
+
+
+def _notes(footage: Footage, trial: Trial | None, grid: GridTrial | None, target: float) -> dict[str, str]:
+    """What each way takes, in words, by coder."""
+    notes = {}
+    if trial is not None:
+        codec = trial.settings.encoder.codec
+        name = {AV1: "AV1", H264: "H.264"}[codec]
+        takes = _size(trial.bytes(footage.frames, footage.gops) + _OVERHEAD)
+        notes[codec] = f"{name} at {target:.1f} dB about {takes}"
+    if footage.packet_bytes is not None:
+        notes[SOURCE] = f"the source's own packets {_size(footage.packet_bytes)}"
+    if grid is not None:
+        quality = "exact" if grid.exact else f"{grid.psnr:.1f} dB"
+        notes["grids"] = f"a palette ({quality}) about {_size(grid.bytes)}"
+    return notes
+
+
+def _size(count: float) -> str:
+    return f"{count / _MEGA:.1f} MB" if count >= _MEGA else f"{count / _KILO:.1f} kB"
+
+
+def _middle(source: str, length: int) -> Stretch:
+    """So many pictures in a row from the middle on."""
+    container, video = open_video(source)
+    with closing(container):
+        frames = list(islice(_frames_from_middle(container, video), length))
+    if not frames:
+        return []
+    size = frames[0].width, frames[0].height
+    to_rgb = RgbConverter(*size)
+    return [
+        (None if (frame.width, frame.height) != size or has_alpha(frame) else frame, to_rgb(frame)) for frame in frames
+    ]
+
+
+def _frames_from_middle(container: InputContainer, video: VideoStream) -> Iterator[av.VideoFrame]:
+    """Decoded frames from the middle on, or from as near before it as is affordable; from the start if need be."""
+    wanted = None
+    if container.duration and video.time_base:
+        begin = (container.start_time or 0) / av.time_base
+        wanted = int((begin + container.duration / av.time_base / STRETCHES) / video.time_base)
+        try:
+            container.seek(wanted, stream=video)
+        except FFmpegError:
+            return
+    decoded = 0
+    try:
+        for packet in container.demux(video):
+            try:
+                frames = video.decode(packet)
+            except FFmpegError:
+                continue  # a damaged frame; there are others
+            for frame in frames:
+                decoded += frame.width * frame.height
+                early = wanted is not None and frame.pts is not None and frame.pts < wanted
+                if not (early and decoded < _REACH_PIXELS):
+                    yield frame
+    except FFmpegError:
+        return

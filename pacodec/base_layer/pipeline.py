@@ -1,0 +1,308 @@
+"""A video to a .pac file whose GOPs hold packets: those of an encoder of ours, or those of the source."""
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from time import monotonic
+from typing import BinaryIO
+
+import numpy as np
+
+from pacodec import limits
+from pacodec.base_layer.colour import Colour
+from pacodec.base_layer.decoding import payload_of, picture_spec
+from pacodec.base_layer.encoders import CodedPictures, PictureCoder, QuantizerSearch, Settings, release_memory
+from pacodec.base_layer.source_packets import PacketGroup, SourcePackets, independent_groups, picture_crc
+from pacodec.base_layer.stream import HIDDEN, SOURCE
+from pacodec.container import Component, Gop, Header, Writer
+from pacodec.errors import EstimateError
+from pacodec.gop.pipeline import EncodeReport, Progress
+from pacodec.media import AudioPacket, Frame, Image
+from pacodec.metadata import WRITER
+from pacodec.metrics import Distortion
+from pacodec.options import EncodeOptions
+from pacodec.transforms.base import PICTURE
+from pacodec.video.reader import VideoReader
+
+GOP_PIXELS = 160_000_000
+"""Pixels of a GOP's pictures: about a second of decoding."""
+GOP_SECONDS = 10.0
+KEPT_BYTES = 192 * limits.MIB
+"""Memory for the pictures of a GOP that may be coded once more."""
+SHORT_GOP = 48
+"""Pictures of a GOP of the source's packets, at least, where it has keyframes more often."""
+TOO_LOW, TOO_HIGH = 0.15, 0.6
+"""dB beside the target within which a first GOP is good enough; what follows is corrected by it."""
+_WAY_TOO_LOW = 1.5
+_MOST_PASSES = 3
+_MOST_DRIFT = 8.0
+"""How far, in dB, a GOP makes up for those before it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a base layer stores the footage.
+
+    `reason` is the line that tells what was chosen and what the others take. `settings` are None for the source's own
+    packets; else the PSNR aimed at is `target` dB, and the file not to be larger than `most` bytes.
+    """
+
+    coder: str
+    colour: Colour
+    pictures: CodedPictures
+    reason: str = ""
+    settings: Settings | None = None
+    target: float = 0.0
+    most: float = math.inf
+
+
+@dataclass
+class _Shown:
+    """The frames of a GOP while they come: when each is shown, which repeat the one before."""
+
+    first: int
+    pts: list[int] = field(default_factory=list)
+    repeats: list[bool] = field(default_factory=list)
+
+
+class BaseLayerPipeline:
+    """The state of one run."""
+
+    def __init__(
+        self,
+        reader: VideoReader,
+        source: str,
+        plan: Plan,
+        options: EncodeOptions,
+        file: BinaryIO,
+        progress: Progress = lambda done, total: None,
+    ) -> None:
+        """UnsupportedError where the source's codec is none whose packets are kept."""
+        self.reader, self.source, self.plan, self.options, self.progress = reader, source, plan, options, progress
+        self.format = reader.format if options.audio else replace(reader.format, audio=())
+        self.spec = picture_spec(self.format.height, self.format.width)
+        self.audio: list[AudioPacket] = []
+        self.distortion = Distortion()
+        self.done = self.repeats = 0
+        self.start = self.end = 0
+        self.packets = SourcePackets(source) if plan.coder == SOURCE else None
+        stream = plan.pictures.stream() if self.packets is None else self.packets.stream(plan.colour)
+        self.stream = stream
+        self.header = Header(
+            writer=WRITER,
+            video=self.format,
+            grid=self.spec,
+            transform=Component(PICTURE, {plan.coder: stream.to_dict()}),
+            quantizer=Component("none"),
+        )
+        self.writer = Writer(file, self.header)
+
+    def run(self, events: Iterator[Frame | AudioPacket]) -> EncodeReport:
+        """Encode what comes and finish the file. EstimateError where that does not serve."""
+        began = monotonic()
+        if self.packets is None:
+            self._code(events)
+        else:
+            with closing(self.packets):
+                self._keep(events, self.packets)
+        self.writer.add_audio(self.audio)
+        self.writer.close(self.reader.source_bytes)
+        return self._report(monotonic() - began)
+
+    def _frames(self, events: Iterator[Frame | AudioPacket]) -> Iterator[Frame]:
+        """The frames; audio is put aside until a GOP takes it."""
+        for event in events:
+            if isinstance(event, AudioPacket):
+                if self.options.audio:
+                    self.audio.append(event)
+                continue
+            self.start = event.pts if not self.done else self.start
+            self.end = event.pts + event.duration
+            self.done += 1
+            if self.done % 8 == 0:
+                self.progress(self.done, self.reader.frames_hint)
+            yield event
+
+    def _keep(self, events: Iterator[Frame | AudioPacket], packets: SourcePackets) -> None:
+        """Store the source's packets, and see that they decode to what the reader shows."""
+        times: deque[tuple[int, int]] = deque()
+
+        def pictures() -> Iterator[int]:
+            for frame in self._frames(events):
+                times.append((frame.pts, frame.pts + frame.duration))
+                yield picture_crc(frame.rgb)
+
+        for group in independent_groups(self.stream, iter(packets), pictures(), SHORT_GOP):
+            shown = [times.popleft() for _ in range(group.frames)]
+            gop = _Shown(self.writer.frames, [pts for pts, _ in shown], [False] * group.frames)
+            self._write(gop, times[0][0] if times else shown[-1][1], *_stored(group))
+            self.distortion += Distortion(group.frames)
+
+    def _code(self, events: Iterator[Frame | AudioPacket]) -> None:
+        """Code GOP after GOP, each with the quantizer that brings all so far to the target."""
+        bounds = self._bounds()
+        last: Image | None = None
+        gop: _CodedGop | None = None
+        for frame in self._frames(events):
+            if gop is None or gop.is_full(frame, *bounds):
+                if gop is not None:
+                    self._close(gop, frame.pts)
+                gop = _CodedGop(self, _Shown(self.done - 1), keep=self.options.effort > 1)
+                last = None
+            repeated = last is not None and np.array_equal(last, frame.rgb)
+            gop.add(frame, repeated=repeated)
+            last = frame.rgb
+        if gop is not None:
+            self._close(gop, self.end)
+
+    def _bounds(self) -> tuple[int, int]:
+        """Frames and ticks of a GOP, at most."""
+        frames = max(1, GOP_PIXELS // (self.format.width * self.format.height))
+        seconds = Fraction(self.options.gop_seconds or GOP_SECONDS).limit_denominator(10**6)
+        return min(frames, limits.MAX_GOP_FRAMES), max(1, int(seconds / self.format.time_base))
+
+    def new_coder(self, settings: Settings) -> PictureCoder:
+        """A coder of a GOP."""
+        video = self.format
+        return PictureCoder(self.plan.pictures, settings, video.width, video.height, video.frame_rate)
+
+    def _close(self, gop: "_CodedGop", end: int) -> None:
+        coder = gop.finish()
+        release_memory()
+        self.distortion += coder.distortion
+        self.repeats += sum(gop.shown.repeats)
+        assert self.plan.settings is not None
+        drift = max(-_MOST_DRIFT, min(_MOST_DRIFT, self.distortion.psnr - self.plan.target))
+        encoder = coder.settings.encoder
+        wanted = encoder.quantizer(coder.settings.quantizer + drift / gop.slope)
+        settings = replace(coder.settings, quantizer=wanted)
+        self.plan = replace(self.plan, settings=settings)
+        self._write(gop.shown, end, payload_of(self.plan.coder, coder.packets), coder.crc, ())
+        if self.writer.bytes_written > self.plan.most:
+            raise EstimateError(f"{self.source}: {self.plan.coder} takes more than another way")
+
+    def _write(self, shown: _Shown, end: int, payload: bytes, crc: int, hidden: tuple[int, ...]) -> None:
+        params = {HIDDEN: list(hidden)} if hidden else {}
+        self.writer.add_gop(
+            Gop(
+                first_frame=shown.first,
+                pts=np.array([*shown.pts, end], np.int64),
+                repeats=np.array(shown.repeats, np.bool_),
+                codes_crc=crc,
+                payload=payload,
+                quantizer={},
+                transform={},
+                coder=Component(self.plan.coder, params),
+            )
+        )
+        until = end * self.format.time_base
+        bases = [track.time_base for track in self.format.audio]
+        self.writer.add_audio([packet for packet in self.audio if packet.dts * bases[packet.stream] < until])
+        self.audio = [packet for packet in self.audio if packet.dts * bases[packet.stream] >= until]
+
+    def _report(self, seconds: float) -> EncodeReport:
+        video, lost = self.format, self.distortion
+        coders = [entry.coder for entry in self.writer.gops]
+        return EncodeReport(
+            frames=self.done,
+            repeats=self.repeats,
+            width=video.width,
+            height=video.height,
+            duration=float((self.end - self.start) * video.time_base),
+            transform=self.header.transform.name,
+            quantizer=self.header.quantizer.name,
+            coders={name: coders.count(name) for name in sorted(set(coders))},
+            model=None,
+            reason=self.plan.reason,
+            gops=len(self.writer.gops),
+            bytes=self.writer.bytes_written,
+            raw_bytes=self.done * video.width * video.height * 3,
+            source_bytes=self.reader.source_bytes,
+            psnr=lost.psnr,
+            psnr_low=lost.worst_psnr,
+            exact=not lost.total,
+            psnr_frames=lost.frames,
+            seconds=seconds,
+            warnings=list(self.reader.warnings),
+        )
+
+
+class _CodedGop:
+    """A GOP that is coded while its frames come, and once more where it misses the quality."""
+
+    def __init__(self, pipeline: BaseLayerPipeline, shown: _Shown, *, keep: bool) -> None:
+        settings = pipeline.plan.settings
+        assert settings is not None
+        self.shown = shown
+        self._pipeline, self._settings = pipeline, settings
+        self._search = QuantizerSearch(settings.encoder, pipeline.plan.target)
+        self._coder = pipeline.new_coder(settings)
+        self._kept: list[tuple[Frame, bool]] | None = [] if keep else None
+        self._kept_bytes = 0
+
+    @property
+    def slope(self) -> float:
+        """dB lost for each step of the quantizer."""
+        return self._search.slope if self._search.tried else self._settings.encoder.slope
+
+    def is_full(self, frame: Frame, frames: int, ticks: int) -> bool:
+        """Whether a frame begins another GOP."""
+        return len(self.shown.pts) >= frames or frame.pts - self.shown.pts[0] >= ticks
+
+    def add(self, frame: Frame, *, repeated: bool) -> None:
+        """Take a frame."""
+        self.shown.pts.append(frame.pts)
+        self.shown.repeats.append(repeated)
+        _push(self._coder, frame, repeated)
+        if self._kept is None:
+            return
+        self._kept_bytes += 0 if repeated else frame.rgb.nbytes
+        if self._kept_bytes > KEPT_BYTES:
+            self._kept = None
+        else:
+            self._kept.append((frame, repeated))
+
+    def finish(self) -> PictureCoder:
+        """The coder of the pass whose quality is nearest to the target from above, or else nearest."""
+        best = self._coder
+        best.finish()
+        self._note(best)
+        first = self.shown.first == 0
+        target = self._pipeline.plan.target
+        while self._kept is not None and len(self._search.tried) < _MOST_PASSES:
+            missed = best.distortion.psnr - target
+            if (-TOO_LOW if first else -_WAY_TOO_LOW) <= missed <= (TOO_HIGH if first else math.inf):
+                break
+            wanted = self._search.next()
+            if any(wanted == quantizer for quantizer, _ in self._search.tried):
+                break
+            coder = self._pipeline.new_coder(replace(self._settings, quantizer=wanted))
+            for frame, repeated in self._kept:
+                _push(coder, frame, repeated)
+            coder.finish()
+            self._note(coder)
+            best = min(best, coder, key=lambda each: _badness(each.distortion.psnr - target))
+        self._kept = None
+        return best
+
+    def _note(self, coder: PictureCoder) -> None:
+        self._search.tried.append((coder.settings.quantizer, coder.distortion.psnr))
+
+
+def _badness(missed: float) -> float:
+    """How bad it is to miss the target by so many dB: below it worse than above."""
+    return missed if missed >= -TOO_LOW else -4 * missed
+
+
+def _push(coder: PictureCoder, frame: Frame, repeated: bool) -> None:
+    if repeated:
+        coder.repeat()
+    else:
+        coder.push(frame.native, frame.rgb)
+
+
+def _stored(group: PacketGroup) -> tuple[bytes, int, tuple[int, ...]]:
+    return payload_of(SOURCE, group.packets), group.crc, group.hidden
