@@ -97,7 +97,7 @@ def test_encode_says_what_it_chose_and_what_that_gave(screens, tmp_path):
         "palette",
         "all of it has 17 colours",
         "of raw RGB",
-        "dB PSNR",
+        "quality  exact",
         "frames/s",
         "kbit/s",
     ):

@@ -30,17 +30,17 @@ def _path() -> Path:
 
 @cache
 def core() -> ctypes.CDLL:
-    """The library, loaded once; UnsupportedError where it was not compiled."""
+    """The library, loaded once; UnsupportedError where it was not compiled, or of other sources than these."""
     try:
         library = ctypes.CDLL(str(_path()))
-    except OSError as error:
+        functions = {name: getattr(library, name) for name in _SIGNATURES}
+    except (OSError, AttributeError) as error:
         raise UnsupportedError(
             f"the engine is not compiled for this machine ({error}); "
             "install the package, or in a checkout run: python pacodec/engine/compile.py"
         ) from error
     for name, (result, arguments) in _SIGNATURES.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
+        functions[name].restype, functions[name].argtypes = result, arguments
     return library
 
 

@@ -12,7 +12,7 @@ from pacodec.engine.prior import Recording, Segment
 from pacodec.errors import CorruptFileError
 from pacodec.grids import GridSpec
 from pacodec.models.files import ModelFile
-from pacodec.transforms.palette import MAX_COLOURS
+from pacodec.transforms.palette import MAX_COLOURS, pack_palette
 from pacodec.transforms.postfilter import POSTFILTER, PostFilter, Shape
 
 RECORDING = "recording"
@@ -38,8 +38,8 @@ def model_colours(model: ModelFile) -> dict[str, bytes]:
     """
     shades = model.arrays().get("shades")
     if shades is None:
-        return {"palette": model_palette(model).tobytes()}
-    return {"palette": model_palette(model).tobytes(), "shades": _plain_bytes(model, "shades", shades)}
+        return {"palette": pack_palette(model_palette(model))}
+    return {"palette": pack_palette(model_palette(model)), "shades": _plain_bytes(model, "shades", shades)}
 
 
 def model_postfilter(model: ModelFile) -> PostFilter | None:

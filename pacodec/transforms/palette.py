@@ -21,6 +21,18 @@ MAX_SAMPLE_COLOURS = 1 << 15
 MAX_CORRECTION_STEP = 64
 
 
+def pack_palette(colours: NDArray[np.uint8]) -> bytes:
+    """Colours, uint8 [K, 3], as parameters hold them: all reds, all greens, all blues, which deflate better so."""
+    return colours.T.tobytes()
+
+
+def unpack_palette(data: object) -> NDArray[np.uint8]:
+    """What `pack_palette` was given, of an untrusted parameter; CorruptFileError where it is not of whole colours."""
+    if not isinstance(data, bytes) or len(data) % 3:
+        raise CorruptFileError("the palette is missing or malformed")
+    return np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(3, -1).T)
+
+
 def colour_errors(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Squared distances of colours, uint8 [K, 3], as float64 [256, 256]; infinite where there is no such colour."""
     errors = np.full((MAX_COLOURS, MAX_COLOURS), np.inf)
@@ -49,28 +61,26 @@ class PaletteTransform:
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> "PaletteTransform":
-        """Of the header's map {palette: K RGB triples, correction_step: int}, and a GOP's {added: more triples}.
+        """Of the header's map {palette: K colours, correction_step: int}, and a GOP's {added: more colours}.
 
         CorruptFileError if malformed.
         """
         data, added, step = parameters.get("palette"), parameters.get("added", b""), parameters.get("correction_step")
-        if not isinstance(data, bytes) or not isinstance(added, bytes):
-            raise CorruptFileError("the palette is missing or malformed")
-        data += added
-        if len(data) % 3 or not 3 <= len(data) <= 3 * MAX_COLOURS:
-            raise CorruptFileError("the palette is missing or malformed")
+        colours = np.concatenate([unpack_palette(data), unpack_palette(added)])
+        if not 1 <= len(colours) <= MAX_COLOURS:
+            raise CorruptFileError(f"a palette of {len(colours)} colours, allowed are 1 to {MAX_COLOURS}")
         if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step <= MAX_CORRECTION_STEP:
             raise CorruptFileError(f"the palette's correction step {step!r} is not in 0..{MAX_CORRECTION_STEP}")
-        return cls(np.frombuffer(data, np.uint8).reshape(-1, 3), step)
+        return cls(colours, step)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What the header carries."""
-        return {"palette": self.palette[: self._given].tobytes(), "correction_step": self.correction_step}
+        return {"palette": pack_palette(self.palette[: self._given]), "correction_step": self.correction_step}
 
     def additions(self) -> dict[str, Any]:
         """What a GOP carries of colours that were added since the header."""
-        return {"added": self.palette[self._given :].tobytes()} if len(self.palette) > self._given else {}
+        return {"added": pack_palette(self.palette[self._given :])} if len(self.palette) > self._given else {}
 
     def grid(self, height: int, width: int) -> tuple[int, int, int]:
         """As large as the picture."""

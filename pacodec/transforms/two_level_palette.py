@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from pacodec.errors import CorruptFileError, QualityError
 from pacodec.transforms.base import Pictures
-from pacodec.transforms.palette import MAX_COLOURS, nearest_colours, pack_colours, unpack_colours
+from pacodec.transforms.palette import (
+    MAX_COLOURS,
+    nearest_colours,
+    pack_colours,
+    pack_palette,
+    unpack_colours,
+    unpack_palette,
+)
 from pacodec.transforms.shade_table import INDICES, LABELS, MAX_SHADES, Labels, ShadeTable
 
 _UNKNOWN = np.uint16(0xFFFF)  # its shade is 255, which no colour has
@@ -42,14 +49,14 @@ class ShadesTransform:
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> "ShadesTransform":
-        """Of the header's map {palette: K RGB triples, shades: bytes}, and a GOP's {added: bytes}, see `shade_table`.
+        """Of the header's map {palette: K colours, shades: bytes}, and a GOP's {added: bytes}, see `shade_table`.
 
         CorruptFileError or LimitError if malformed.
         """
-        palette = parameters.get("palette")
-        if not isinstance(palette, bytes) or len(palette) % 3 or not 3 <= len(palette) <= 3 * MAX_COLOURS:
-            raise CorruptFileError("the palette is missing or malformed")
-        made = cls(np.frombuffer(palette, np.uint8).reshape(-1, 3), np.empty((0, 3), np.uint8))
+        palette = unpack_palette(parameters.get("palette"))
+        if not 1 <= len(palette) <= MAX_COLOURS:
+            raise CorruptFileError(f"a palette of {len(palette)} colours, allowed are 1 to {MAX_COLOURS}")
+        made = cls(palette, np.empty((0, 3), np.uint8))
         for key in ("shades", "added"):
             stored = parameters.get(key)
             if isinstance(stored, bytes):
@@ -62,7 +69,7 @@ class ShadesTransform:
     @property
     def parameters(self) -> dict[str, Any]:
         """What the header carries."""
-        return {"palette": self._given.tobytes(), "shades": self._table.pack(self._header)}
+        return {"palette": pack_palette(self._given), "shades": self._table.pack(self._header)}
 
     @property
     def palette(self) -> NDArray[np.uint8]:
