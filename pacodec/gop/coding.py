@@ -27,6 +27,8 @@ BATCH_FRAMES = 16
 """Grids decoded at a time when running through a GOP, at most."""
 BATCH_BYTES = 8 * limits.MIB
 """What those may take, or the pictures made of them; more only where one alone does."""
+KEPT_BYTES = 64 * limits.MIB
+"""Codes of one GOP that are kept for random access."""
 LOOK_AHEAD_BYTES = 32 * limits.MIB
 """Codes that are looked at at once when it is decided which are worth a change."""
 _FAST, _DOUBT = 1, 1.5
@@ -258,7 +260,8 @@ def decode_gop(gop: Gop, decoders: Decoders, most: int = BATCH_FRAMES) -> Iterat
 
 
 class GopCursor:
-    """Random access to the codes of one GOP: forward steps are cheap, a step back starts over.
+    """Random access to the codes of one GOP: what was decoded is kept as far as memory allows, beyond it a step back
+    starts over.
 
     The checksum covers the whole GOP, so it is compared when the last of its codes is reached. From then on nothing is
     given out of a GOP that does not match.
@@ -268,6 +271,7 @@ class GopCursor:
         self.gop, self.decoders = gop, decoders
         self._coded_index = np.cumsum(~gop.repeats) - 1
         self._error: CorruptFileError | None = None
+        self._kept: list[NDArray[np.uint8]] = []
         self._last: NDArray[np.uint8] = np.empty(0, np.uint8)
         self._decoder: CheckedDecoder
         self._rewind()
@@ -277,18 +281,25 @@ class GopCursor:
         if self._error is not None:
             raise self._error
         wanted = int(self._coded_index[frame])
+        if wanted < len(self._kept):
+            return self._kept[wanted].copy()
         if wanted < self._done - 1:
             self._rewind()
         while self._done <= wanted:
-            try:
-                grids = self._decoder.pull(min(batch_frames(self.decoders.spec.size), wanted + 1 - self._done))
-            except CorruptFileError as error:
-                self._error = error
-                raise
-            self._done += len(grids)
-            self._last = grids[-1]
-        last: NDArray[np.uint8] = self._last.copy()
-        return last
+            self._pull(wanted + 1 - self._done)
+        return self._last.copy()
+
+    def _pull(self, most: int) -> None:
+        size = self.decoders.spec.size
+        try:
+            grids = self._decoder.pull(min(batch_frames(size), most))
+        except CorruptFileError as error:
+            self._error = error
+            raise
+        if len(self._kept) == self._done and (self._done + len(grids)) * size <= KEPT_BYTES:
+            self._kept.extend(grids)
+        self._done += len(grids)
+        self._last = grids[-1]
 
     def _rewind(self) -> None:
         self._decoder = CheckedDecoder(self.gop, self.decoders)
