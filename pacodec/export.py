@@ -147,7 +147,8 @@ def _copied(reader: Reader | StreamReader | None, target: str, audio: bool, *, d
             with replacing(target) as part:
                 frames = copy_packets(reader, part, target, audio=audio)
                 size = part.stat().st_size
-            return DecodeReport(frames, video.width, video.height, size, monotonic() - began)
+            copied = ["the packets are those of the .pac file, copied as they are"]
+            return DecodeReport(frames, video.width, video.height, size, monotonic() - began, notes=copied)
     elif reader is not None:
         why = "it holds no packets of a standard codec"
     if demanded:

@@ -45,6 +45,8 @@ class LatentBatch:
     measured: NDArray[np.intp]
     """Which of the latents have their picture in `originals`."""
     originals: Pictures
+    exact: bool = False
+    """Whether the latents' own codes give the pictures back exactly, so that `originals` may be left out."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ class _Trial:
     def _measure(self, coded: Grids, batch: LatentBatch) -> None:
         if not len(batch.measured):
             return
-        if self._exchange is None and self._encoding.transform.exact:
+        if self._exchange is None and (batch.exact or self._encoding.transform.exact):
             self._distortion += Distortion(len(batch.measured))
             return
         for original, grid in zip(batch.originals, coded[batch.measured], strict=True):

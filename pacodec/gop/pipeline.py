@@ -34,7 +34,7 @@ from pacodec.video.reader import VideoReader
 BATCH_PIXELS = 1 << 19
 """Pixels analysed at a time: 16 frames of 160 x 200."""
 WAITING_BYTES = 32 * limits.MIB
-"""Latents that may wait for the engine, a GOP."""
+"""Latents and pictures that may wait for the engine, a GOP."""
 
 Progress = Callable[[int, int | None], None]
 """Takes the frames done and the frames expected, None where that is not known."""
@@ -159,7 +159,8 @@ class Pipeline:
         self.replayed_entries = deque(self.writer.gops)
         self.batch = max(1, BATCH_PIXELS // (self.format.width * self.format.height))
         spec, streams = self.transform.spec, self.transform.streams
-        self.waiting = max(2, WAITING_BYTES // (spec.size * (1 if streams else 4) * self.batch))
+        waiting = spec.size * (1 if streams else 4) + 3 * self.format.width * self.format.height
+        self.waiting = max(2, WAITING_BYTES // (waiting * self.batch))
         self.cutter = Cutter(GopBounds.of(self.format, options.gop_seconds, None if streams else spec))
         every_frame = not spec.ordinal or options.min_psnr is not None  # a network would run once more for each
         self.measure_every = 1 if every_frame else max(1, round(self.format.frame_rate or 25))
@@ -270,8 +271,12 @@ class Pipeline:
             gop.pending, gop.measured = [], []
             return
         measured = np.array(gop.measured, np.intp)
+        latents = self._latents(pictures)
+        exact = self.choice.exchange is None and self.transform.exact
         originals = pictures if len(measured) == len(pictures) else pictures[measured]
-        batch = LatentBatch(self._latents(pictures), measured, originals)
+        if exact:
+            originals = np.empty((0, *pictures.shape[1:]), np.uint8)  # a view would hold the memory of all
+        batch = LatentBatch(latents, measured, originals, exact)
         gop.pending, gop.measured = [], []
         try:
             gop.channel.put(batch)

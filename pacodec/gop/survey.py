@@ -18,7 +18,7 @@ from pacodec.video.reader import VideoReader
 from pacodec.video.sample import sample_frames
 
 SAMPLE_FRAMES = 16
-SAMPLE_BYTES = 64 * limits.MIB
+SAMPLE_BYTES = 32 * limits.MIB
 """Memory for those frames; fewer of large ones."""
 KEPT_GOPS = 8
 """GOPs that are kept, up to twice as many."""
