@@ -29,6 +29,8 @@ from pacodec.transforms.postfilter import POSTFILTER, PostFilter
 
 REPLAY_PIXELS = 1_500_000
 """Pixels of changed blocks that opening a model may replay: about 1.5 s of one core."""
+BYTE_PIXELS = 30
+"""Pixels that take as long as a byte of surprises does beyond them."""
 SEGMENT_PIXELS = 150_000
 CANDIDATES = 24
 """Segments that are tried, evenly spread over the footage."""
@@ -135,11 +137,12 @@ def choose_segments(request: Request, footage: CodedFootage) -> Chosen:
             heapq.heappop(queue)
             if -gain * best.pixels < LEAST_GAIN * bits:
                 break
-            if best.pixels > room:
+            after, segment = judge.after(prior, best)
+            work = best.pixels + BYTE_PIXELS * len(segment.data)
+            if work > room:
                 continue
-            prior, segment = judge.after(prior, best)
+            prior, room = after, room - work
             done.append(segment)
-            room -= best.pixels
             bits = judge.bits(prior)
             recording = Recording(spec, done)
             point = CurvePoint(
