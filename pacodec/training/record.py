@@ -34,6 +34,8 @@ BYTE_PIXELS = 30
 SEGMENT_PIXELS = 150_000
 CANDIDATES = 24
 """Segments that are tried, evenly spread over the footage."""
+AT_ONCE = 4
+"""Segments that are tried side by side; the same number on every machine, for the same result."""
 JUDGED_PIXELS = 300_000
 """Of the held-out footage, what choices are judged by."""
 LEAST_GAIN = 0.004
@@ -126,7 +128,7 @@ def choose_segments(request: Request, footage: CodedFootage) -> Chosen:
         # (less what a segment was found to save for each pixel, its number, how many were taken when it was tried)
         queue = [(-math.inf, number, -1) for number in range(len(candidates))]
         while queue:
-            stale = [heapq.heappop(queue) for _ in range(min(cores(), len(queue)))]
+            stale = [heapq.heappop(queue) for _ in range(min(AT_ONCE, len(queue)))]
             fresh = list(pool.map(partial(judge.trial, prior, bits), [candidates[number] for _, number, _ in stale]))
             for (_, number, _), saved in zip(stale, fresh, strict=True):
                 heapq.heappush(queue, (-saved / candidates[number].pixels, number, len(done)))
