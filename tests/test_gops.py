@@ -78,6 +78,24 @@ def test_the_same_bytes_for_any_number_of_jobs(long, referring, tmp_path):
     assert (tmp_path / "out.pac").read_bytes() == target.read_bytes()
 
 
+def test_an_interrupted_run_goes_on_with_the_same_reference(long, referring, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(done, total):
+        if done > 400:
+            raise Stop
+
+    _, target = referring
+    out = tmp_path / "out.pac"
+    with pytest.raises(Stop):
+        pacodec.encode(str(long), str(out), resume=True, jobs=1, progress=stop)
+    with Reader(tmp_path / "out.pac.part") as reader:
+        assert len(reader.gops) > 0
+    pacodec.encode(str(long), str(out), resume=True)
+    assert out.read_bytes() == target.read_bytes()
+
+
 def test_a_damaged_byte_of_the_reference_costs_nothing(referring, tmp_path):
     _, target = referring
     data = bytearray(target.read_bytes())

@@ -12,6 +12,7 @@ _U32, _SIZE, _POINTER, _BYTES = ctypes.c_uint32, ctypes.c_size_t, ctypes.c_void_
 _SIGNATURES = {
     "pac_state_size": (_SIZE, (_U32, _U32, _U32, _U32)),
     "pac_state_init": (ctypes.c_int, (_POINTER, _U32, _U32, _U32, _U32, _BYTES, _SIZE)),
+    "pac_state_learned": (_SIZE, (_POINTER, _POINTER, _SIZE)),
     "pac_bound": (_SIZE, (_POINTER,)),
     "pac_encode_begin": (None, (_POINTER,)),
     "pac_encode": (_SIZE, (_POINTER, _POINTER, _U32, _POINTER, _POINTER, _SIZE)),

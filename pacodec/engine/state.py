@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
+from pacodec.engine.general_start import general_start
 from pacodec.engine.library import core
 from pacodec.errors import CorruptFileError, LimitError
 from pacodec.grids import Grids, GridSpec
@@ -48,10 +49,11 @@ class State:
 
     @classmethod
     def fresh(cls, spec: GridSpec) -> Self:
-        """A state that has seen nothing; LimitError where it takes more memory than is allowed."""
+        """A state that knows the general start and no footage; LimitError where it takes more memory than is allowed."""
         state = cls.empty(spec)
         shape = (spec.ordinal, spec.channels, spec.height, spec.width)
-        if core().pac_state_init(state.pointer, *shape, None, 0):
+        start = general_start()
+        if core().pac_state_init(state.pointer, *shape, start, len(start)):
             raise LimitError(f"the engine does not code grids of {spec.channels}x{spec.height}x{spec.width}")
         return state
 

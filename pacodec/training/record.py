@@ -29,9 +29,13 @@ from pacodec.transforms.postfilter import POSTFILTER, PostFilter
 
 REPLAY_PIXELS = 1_500_000
 """Pixels of changed blocks that opening a model may replay: about 1.5 s of one core."""
+BYTE_PIXELS = 30
+"""Pixels that take as long as a byte of surprises does beyond them."""
 SEGMENT_PIXELS = 150_000
 CANDIDATES = 24
 """Segments that are tried, evenly spread over the footage."""
+AT_ONCE = 4
+"""Segments that are tried side by side; the same number on every machine, for the same result."""
 JUDGED_PIXELS = 300_000
 """Of the held-out footage, what choices are judged by."""
 LEAST_GAIN = 0.004
@@ -124,7 +128,7 @@ def choose_segments(request: Request, footage: CodedFootage) -> Chosen:
         # (less what a segment was found to save for each pixel, its number, how many were taken when it was tried)
         queue = [(-math.inf, number, -1) for number in range(len(candidates))]
         while queue:
-            stale = [heapq.heappop(queue) for _ in range(min(cores(), len(queue)))]
+            stale = [heapq.heappop(queue) for _ in range(min(AT_ONCE, len(queue)))]
             fresh = list(pool.map(partial(judge.trial, prior, bits), [candidates[number] for _, number, _ in stale]))
             for (_, number, _), saved in zip(stale, fresh, strict=True):
                 heapq.heappush(queue, (-saved / candidates[number].pixels, number, len(done)))
@@ -135,11 +139,12 @@ def choose_segments(request: Request, footage: CodedFootage) -> Chosen:
             heapq.heappop(queue)
             if -gain * best.pixels < LEAST_GAIN * bits:
                 break
-            if best.pixels > room:
+            after, segment = judge.after(prior, best)
+            work = best.pixels + BYTE_PIXELS * len(segment.data)
+            if work > room:
                 continue
-            prior, segment = judge.after(prior, best)
+            prior, room = after, room - work
             done.append(segment)
-            room -= best.pixels
             bits = judge.bits(prior)
             recording = Recording(spec, done)
             point = CurvePoint(

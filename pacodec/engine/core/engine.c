@@ -52,23 +52,19 @@ static void make_tables(Tables *tables)
     tables->cost[0] = tables->cost[1];
 }
 
+enum { COUNT_OF_START = 30 }; /* outcomes that a counter of a general start has seen at the most */
+
 typedef struct {
     uint32_t contexts, mixers, finals, corrections, weight;
 } StageShape;
 
 static const StageShape SHAPES[STAGES] = {
     [STAGE_BLOCK] = {11, 128, 16, 32, 9000},   [STAGE_COPY] = {4, 19, 5, 19, 18000},
-    [STAGE_SAME] = {20, 208, 32, 78, 9000},    [STAGE_HIT] = {14, 480, 10, 288, 11000},
+    [STAGE_SAME] = {16, 208, 32, 78, 9000},    [STAGE_QUIET] = {8, 320, 16, 84, 14000},
+       [STAGE_HIT] = {14, 480, 10, 288, 11000},
     [STAGE_SPELL] = {9, 265, 8, 264, 14000},   [STAGE_SHADE] = {9, 265, 8, 264, 14000},
     [STAGE_KEPT] = {10, 64, 4, 64, 14000},     [STAGE_LEVEL] = {12, 528, 8, 520, 11000},
 };
-
-static int has_stage(const State *state, int stage)
-{
-    if (stage >= STAGE_KEPT)
-        return state->numbers > 0;
-    return state->planes > 0 && (stage != STAGE_SHADE || state->planes == 2);
-}
 
 /* Places of everything, from the first fields; returns the size of the state. */
 static uint64_t lay_out(State *state)
@@ -77,8 +73,6 @@ static uint64_t lay_out(State *state)
     for (int i = 0; i < STAGES; i++) {
         const StageShape *shape = &SHAPES[i];
         Stage *stage = &state->stages[i];
-        if (!has_stage(state, i))
-            continue;
         *stage = (Stage){shape->contexts, (INPUTS * shape->contexts + 7) & ~7u, shape->weight, words, 0, 0, 0, 0};
         stage->counts = stage->mixers + shape->mixers * stage->stride;
         stage->finals = stage->counts + shape->mixers;
@@ -176,22 +170,41 @@ int pac_state_init(void *memory, uint32_t ordinal, uint32_t channels, uint32_t h
             learned[i] = load32(start + 4ull * i);
     } else {
         for (int i = 0; i < STAGES; i++)
-            if (has_stage(state, i))
-                begin_stage(state, learned, i);
+            begin_stage(state, learned, i);
     }
     state->mean_change = 8 << 12;
     state->mean_rest = 8 << 12;
     return 0;
 }
 
-size_t pac_state_learned(const void *memory, uint8_t *out, size_t capacity)
+/* Counters whose words stand one after the other, or every second, forget how much they have seen beyond some, and
+ * what is too fine to matter, so that the start packs well. */
+static void forget_counts(uint32_t *words, uint32_t count, uint32_t step)
 {
-    const State *state = memory;
-    const uint32_t *learned = (const uint32_t *)((const uint8_t *)memory + state->learned);
+    for (uint32_t i = 0; i < count; i += step)
+        words[i] = (words[i] & ~0x3FFFFu) | least(words[i] & 1023, COUNT_OF_START);
+}
+
+size_t pac_state_learned(void *memory, uint8_t *out, size_t capacity)
+{
+    State *state = memory;
+    uint32_t *learned = (uint32_t *)((uint8_t *)memory + state->learned);
     size_t size = 4ull * state->learned_words;
-    if (out && capacity >= size)
-        for (uint32_t i = 0; i < state->learned_words; i++)
-            store32(out + 4ull * i, learned[i]);
+    if (!out || capacity < size)
+        return size;
+    for (int i = 0; i < STAGES; i++) {
+        const Stage *stage = &state->stages[i];
+        forget_counts(learned + stage->maps, stage->contexts * HISTORIES, 1);
+        for (uint32_t k = 0; k < SHAPES[i].mixers; k++)
+            learned[stage->counts + k] = least(learned[stage->counts + k], RATE_FALL);
+        for (uint32_t k = stage->mixers; k < stage->counts; k++)
+            learned[k] = (learned[k] + 64) & ~127u;
+        for (uint32_t k = 0; k < SHAPES[i].corrections * STEPS; k++)
+            learned[stage->corrections + k] &= 0xFFFF0000u;
+    }
+    forget_counts(learned + state->learned_words - (2u << COMMON_BITS), 2u << COMMON_BITS, 2);
+    for (uint32_t i = 0; i < state->learned_words; i++)
+        store32(out + 4ull * i, learned[i]);
     return size;
 }
 

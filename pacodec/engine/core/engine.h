@@ -25,8 +25,9 @@ size_t pac_state_size(uint32_t ordinal, uint32_t channels, uint32_t height, uint
 int pac_state_init(void *state, uint32_t ordinal, uint32_t channels, uint32_t height, uint32_t width,
                    const uint8_t *start, size_t start_size);
 
-/* Bytes of what a state knows that any footage may begin with; with `out` it is written there, little-endian. */
-size_t pac_state_learned(const void *state, uint8_t *out, size_t capacity);
+/* Bytes of what a state knows that any footage may begin with: mixers, maps, corrections and the counters of contexts
+ * that name no colours. With `out` it is written there, little-endian; the state is not to be used after that. */
+size_t pac_state_learned(void *state, uint8_t *out, size_t capacity);
 
 /* Bytes that one grid, or the end of a segment, can take at the most. */
 size_t pac_bound(const void *state);

@@ -239,17 +239,13 @@ ALWAYS_INLINE void same_contexts(const View *view, const Pixel *x, const uint8_t
     const uint32_t is_match = x->match == (int32_t)x->still, is_second = x->second == (int32_t)x->still;
     const uint32_t is_nearby = x->nearby == (int32_t)x->still;
     *contexts = (Contexts){.kind = STAGE_SAME << 16};
-    in_table(view, contexts, x->last_near, 0);
     in_table(view, contexts, x->last_near_wide, 0);
     in_table(view, contexts, mix(x->last3, x->earlier3), x->near4);
     in_table(view, contexts, still | (uint64_t)x->left << 16 | (uint64_t)x->up << 32,
              (uint64_t)last[1] | (uint64_t)last[view->state->stride] << 8);
-    in_table(view, contexts, (uint64_t)x->p << 16 | still, 0);
     in_table(view, contexts, (uint64_t)x->p << 32 | still << 16 | x->earlier, 0);
     in_table(view, contexts, x->near8, still);
     in_table(view, contexts, x->last3, x->moving);
-    in_table(view, contexts, match | still << 16 | (uint64_t)x->likeness << 32, 0);
-    in_table(view, contexts, x->near4, match | still << 16);
     in_table(view, contexts, x->last3, x->differing | match << 8);
     in_table(view, contexts, match | still << 16 | (uint64_t)x->run << 32, 0);
     in_table(view, contexts, match | second << 16 | still << 32, x->left);
@@ -266,6 +262,31 @@ ALWAYS_INLINE void same_contexts(const View *view, const Pixel *x, const uint8_t
                   96 + x->run * 16 + least(block->count, 3) * 4 + is_match * 2 + is_nearby},
         .final = x->differing | is_match << 4,
         .correction = {x->differing | is_match << 4, 64 + x->run * 2 + is_match},
+    };
+}
+
+/* The same where neither the neighbours nor the last grid changed and no match says otherwise: fewer contexts do. */
+ALWAYS_INLINE void quiet_contexts(const View *view, const Pixel *x, const uint8_t *last, const Block *block,
+                                  uint32_t beside, uint32_t row, uint32_t column, Contexts *contexts,
+                                  Selection *selection)
+{
+    const uint64_t still = x->still;
+    const uint32_t inside = column % BLOCK | row % BLOCK << 3, count = least(block->count, 3);
+    const uint32_t is_second = x->second != NO_LABEL;
+    *contexts = (Contexts){.kind = STAGE_QUIET << 16};
+    in_table(view, contexts, x->last_near_wide, 0);
+    in_table(view, contexts, x->last_near, 0);
+    in_table(view, contexts, (uint64_t)x->p << 16 | still, 0);
+    in_table(view, contexts, (uint64_t)x->p << 32 | count << 8 | beside, 0);
+    in_table(view, contexts, still | (uint64_t)x->left << 16 | (uint64_t)x->up << 32,
+             (uint64_t)last[1] | (uint64_t)last[view->state->stride] << 8);
+    in_common(view, contexts, inside | count << 6 | beside << 8 | is_second << 10);
+    in_common(view, contexts, x->age | x->run << 4 | is_second << 8 | x->second_likeness << 9 | count << 13);
+    in_common(view, contexts, block->history | block->amount << 8 | count << 12);
+    *selection = (Selection){
+        .mixer = {inside | count << 6, 256 + x->age * 2 + is_second, 288 + x->second_likeness * 2 + is_second},
+        .final = count * 4 + beside,
+        .correction = {x->age, 16 + inside},
     };
 }
 
@@ -418,12 +439,17 @@ ALWAYS_INLINE uint32_t code_pixel(View *view, uint8_t *here, const uint8_t *last
     uint32_t beside = (uint32_t)block[1].changed | (uint32_t)block[state->columns + 2].changed << 1;
     Contexts contexts;
     Selection selection;
-    same_contexts(view, &x, last, block, beside, row, column, &contexts, &selection);
-    uint32_t p = consult(view, STAGE_SAME, &contexts, &selection);
+    const int quiet = !(x.differing | x.farther | x.moving | state->blank) && x.match == (int32_t)x.still;
+    const int stage = quiet ? STAGE_QUIET : STAGE_SAME;
+    if (quiet)
+        quiet_contexts(view, &x, last, block, beside, row, column, &contexts, &selection);
+    else
+        same_contexts(view, &x, last, block, beside, row, column, &contexts, &selection);
+    uint32_t p = consult(view, stage, &contexts, &selection);
     if (is_worth(view, meant, x.still, p, state->mean_change))
         meant = x.still;
     uint32_t label = x.still;
-    if (!settle(view, STAGE_SAME, &selection, p, meant == x.still)) {
+    if (!settle(view, stage, &selection, p, meant == x.still)) {
         label = code_change(view, &x, meant, planes);
         block->count += block->count < 255;
         view->changes[x.p] = state->time;
