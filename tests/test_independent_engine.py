@@ -1,4 +1,4 @@
-"""FORMAT.md describes the engine: a decoder that was written from it gives back what the engine coded."""
+"""FORMAT.md describes the engine: a plain decoder that follows it gives back what the engine coded."""
 
 import numpy as np
 import pytest
@@ -69,3 +69,7 @@ def test_moving_sprite_in_segments_that_follow_on_each_other():
 def test_smallest_grids():
     for channels in (1, 2, 3):
         check([scattered(3, (4, channels, 1, 1), 3), scattered(4, (4, channels, 1, 1), 3)])
+
+
+def test_history_is_used_anew_when_it_is_full():
+    check([scattered(1, (4100, 1, 1, 1), 3), scattered(2, (5, 1, 1, 1), 3)])

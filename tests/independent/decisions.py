@@ -230,7 +230,7 @@ class Decisions:
         rows = [self.weights[stage.mixers + m * stage.stride : stage.mixers + (m + 1) * stage.stride] for m in mixer]
         outputs = []
         for row in rows:
-            total = (int(((row >> 4) * inputs).sum()) + (1 << 31) & MASK32) - (1 << 31)
+            total = (int((row >> 4) @ inputs) + (1 << 31) & MASK32) - (1 << 31)
             outputs.append(clamp(total >> 12, -STRETCH_MOST, STRETCH_MOST))
         weigh = self.weights[stage.finals + 4 * final : stage.finals + 4 * final + 3]
         mixed = sum(int(w) * y for w, y in zip(weigh, outputs, strict=True)) >> 16
@@ -249,7 +249,8 @@ class Decisions:
             rate = 300 + 76800 // (64 + count)
             words[stage.counts + m] = min(count + 1, 65535)
             error = (target - squash(y)) * rate >> 10
-            row[:] = np.clip(row + (inputs * error + 8192 >> 14), -WEIGHT_MOST, WEIGHT_MOST)
+            row += inputs * error + 8192 >> 14
+            np.minimum(np.maximum(row, -WEIGHT_MOST, out=row), WEIGHT_MOST, out=row)
         error = (target - squash(mixed)) * 200 >> 10
         for k, y in enumerate(outputs):
             weigh[k] = clamp(int(weigh[k]) + (y * error + 8192 >> 14), -WEIGHT_MOST, WEIGHT_MOST)

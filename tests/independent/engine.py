@@ -1,4 +1,4 @@
-"""A decoder of the engine's segments, written from FORMAT.md alone: slow, plain, and without a line of pacodec."""
+"""A decoder of the engine's segments, as FORMAT.md describes it: slow, plain, and without a line of pacodec."""
 
 import numpy as np
 from independent.decisions import ArithmeticDecoder, Decisions
