@@ -152,6 +152,14 @@ def test_exact_footage_of_few_colours_comes_out_exactly(name, pac, tmp_path):
     np.testing.assert_array_equal(Clip(tmp_path / name).pictures, [screen(number) for number in range(12)])
 
 
+def test_full_chroma_is_not_halved(tmp_path):
+    make_clip(tmp_path / "in.mkv", pixel_format="yuv444p", frames=20, options={"crf": "20"})
+    assert cli("encode", tmp_path / "in.mkv", tmp_path / "in.pac", "--lossless").exit_code == 0
+    result = cli("decode", tmp_path / "in.pac", tmp_path / "out.mp4")
+    assert "output   exact" in result.stderr
+    np.testing.assert_array_equal(Clip(tmp_path / "out.mp4").pictures, Clip(tmp_path / "in.mkv").pictures)
+
+
 def test_a_quality_asked_for_is_the_one_written(pac, tmp_path):
     result = cli("decode", pac, tmp_path / "out.mp4", "--crf", 20, "--json")
     report = json.loads(result.stdout)
