@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,10 +84,10 @@ class _Ways:
 
     def __iter__(self) -> Iterator["Plan | Choice"]:
         line, others, most = "", list["Plan"](), math.inf
-        if self.options.model is None and self.options.quantizer is None and self.options.coder is None:
-            from pacodec.base_layer.choice import decide
+        if _is_free(self.options):
+            from pacodec.base_layer.choice import decide, look
 
-            decision = decide(self.source, self.options, self._grid_trial)
+            decision = decide(look(self.source, self.options.frame_rate), self.options, self._grid_trial)
             yield from decision.plans
             line, others, most = decision.line, decision.others, decision.most
         for choice in self.choices:
@@ -158,10 +158,28 @@ def _encode_stream(reader: VideoReader, target: str, options: EncodeOptions, pro
             sample.append(event.rgb)
         if len(sample) == STREAM_HEAD:
             break
-    choices = choose(Survey(sample[:: 2 if len(sample) > SAMPLE_FRAMES else 1]), options)
-    # The last of the lossless ways is the one that no later frame can break.
-    choice = choices[-1 if options.lossless else 0]
-    return _write(reader, chain(head, events), target, choice, options, progress)
+
+    @cache
+    def choice() -> Choice:
+        choices = choose(Survey(sample[:: 2 if len(sample) > SAMPLE_FRAMES else 1]), options)
+        # The last of the lossless ways is the one that no later frame can break.
+        return choices[-1 if options.lossless else 0]
+
+    way: Choice | Plan | None = None
+    if _is_free(options) and not options.lossless:
+        from pacodec.base_layer.choice import decide, look_at_head
+        from pacodec.gop.trial import grid_trial
+
+        frames = [event for event in head if isinstance(event, Frame)]
+        footage = look_at_head(frames, reader.format, reader.frames_hint)
+        decision = decide(footage, options, lambda footage: grid_trial(footage, lambda: (choice(), 0), options))
+        way = replace(decision.plans[0], most=math.inf) if decision.plans else None
+    return _write(reader, chain(head, events), target, way or choice(), options, progress)
+
+
+def _is_free(options: EncodeOptions) -> bool:
+    """Whether nothing asked for is of code grids alone."""
+    return options.model is None and options.quantizer is None and options.coder is None
 
 
 def _write(

@@ -7,10 +7,10 @@ import av
 import numpy as np
 import pytest
 from clips import make_clip
-from conftest import cli, make_video, screen
+from conftest import cli, make_video, run, screen
 
 import pacodec
-from pacodec.base_layer.choice import decide
+from pacodec.base_layer.choice import decide, look
 from pacodec.base_layer.encoders import LADDER
 from pacodec.base_layer.obus import pack_obus, unpack_obus
 from pacodec.base_layer.source_packets import SourcePackets
@@ -274,13 +274,27 @@ def test_info_says_what_the_gops_are(coded):
 
 
 def test_code_grids_are_used_where_they_are_smaller(camera):
-    decision = decide(str(camera), EncodeOptions(), lambda footage: None)
+    footage = look(str(camera))
+    decision = decide(footage, EncodeOptions(), lambda footage: None)
     assert [plan.coder for plan in decision.plans][:1] == ["av1"]
 
     class Small:
         bytes, psnr, exact = 10, 50.0, False
 
-    assert decide(str(camera), EncodeOptions(), lambda footage: Small()).plans == []
+    decision = decide(footage, EncodeOptions(), lambda footage: Small())
+    assert decision.plans == []
+    assert [plan.coder for plan in decision.others] == ["av1", "source"]
+    assert 10 < decision.most < video_bytes(camera)
+
+
+def test_a_pipe_is_judged_by_its_first_frames(camera, tmp_path):
+    source = lossy_clip(tmp_path / "in.mkv", options=HIGH)
+    target = tmp_path / "out.pac"
+    with source.open("rb") as file:
+        done = run("encode", "-", target, stdin=file)
+    assert done.returncode == 0, done.stderr
+    assert pacodec.info(str(target)).coders == {"av1": 1}
+    assert target.stat().st_size < 0.6 * video_bytes(source)
 
 
 # --- hostile and damaged payloads ---

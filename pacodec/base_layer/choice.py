@@ -1,7 +1,7 @@
 """Whether a base layer stores the footage, and which: measured on short stretches, against what code grids take."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -43,7 +43,9 @@ _TOLERANCE = 1.05
 """Times that an estimate may be exceeded before another way is tried."""
 _SHORT = 1.0
 """dB below the target at which a way does not serve."""
-_LATEST = Fraction(25)
+_USUAL_RATE = Fraction(25)
+_UNKNOWN_FRAMES = 1000
+"""Frames that a pipe is held to bring."""
 _KILO, _MEGA = 1000, 1_000_000
 
 
@@ -111,13 +113,30 @@ def look(source: str, frame_rate: Fraction | None = None) -> Footage:
     colour = None if own is None else Colour.of(own)
     return Footage(
         frames=frames,
-        seconds=float(frames / (rate or _LATEST)),
+        seconds=float(frames / (rate or _USUAL_RATE)),
         frame_rate=rate,
         lossy=codec is not None and codec.lossy,
         packet_bytes=sum(sizes) if codec and codec.canonical_name in DECODERS and colour else None,
         colour=colour,
         stretches=stretches,
         pictures=CodedPictures(own),
+    )
+
+
+def look_at_head(head: Sequence[Frame], video: VideoFormat, frames: int | None) -> Footage:
+    """What is known of a pipe by its first frames and, where that is announced, by how many there will be."""
+    stretch = [(frame.native, frame.rgb) for frame in head[: _length(video, len(head))]]
+    pictures = CodedPictures(stretch[0][0])
+    count = frames or _UNKNOWN_FRAMES
+    return Footage(
+        frames=count,
+        seconds=float(count / (video.frame_rate or _USUAL_RATE)),
+        frame_rate=video.frame_rate,
+        lossy=pictures.own,  # what is stored without loss is mostly RGB
+        packet_bytes=None,
+        colour=pictures.colour if pictures.own else None,
+        stretches=[stretch],
+        pictures=pictures,
     )
 
 
@@ -147,18 +166,16 @@ def _length(video: VideoFormat, frames: int) -> int:
     return frames if frames * pixels <= WHOLE_PIXELS else max(4, min(STRETCH_FRAMES, STRETCH_PIXELS // pixels))
 
 
-def decide(source: str, options: EncodeOptions, grids: GridTrials) -> Decision:
+def decide(footage: Footage, options: EncodeOptions, grids: GridTrials) -> Decision:
     """Which base layers to use, in what order; none where code grids are smaller, or all that is exact.
 
-    A plan that does not hold what it promised is to be followed by the next one, the last by code grids. Raises as
-    `VideoReader`.
+    A plan that does not hold what it promised is to be followed by the next one, the last by code grids.
     """
-    footage = look(source, options.frame_rate)
     grid = grids(footage)
-    quality = options.quality or (DEFAULT_QUALITY if footage.lossy else EXACT_QUALITY)
+    exact_grid = grid is not None and grid.exact
+    quality = options.quality or (DEFAULT_QUALITY if footage.lossy and not exact_grid else EXACT_QUALITY)
     target = 0.0 if options.quality is None and options.min_psnr is not None else LADDER[quality]
     target = max(target, (options.min_psnr or 0.0) + _FLOOR_MARGIN)
-    exact_grid = grid is not None and grid.exact
     plans: list[tuple[float, Plan]] = []
     if footage.packet_bytes is not None and footage.colour is not None:
         plans.append((footage.packet_bytes, Plan(SOURCE, footage.colour, footage.pictures)))
