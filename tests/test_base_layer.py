@@ -250,6 +250,16 @@ def test_av1_packets_go_into_an_mp4_as_they_are(coded, tmp_path):
         assert copy.streams.video[0].codec_context.name == "h264"
 
 
+def test_a_copy_of_ten_bits_looks_the_same(tmp_path):
+    options = {"x265-params": "log-level=none:chromaloc=0", "crf": "10"}
+    source = lossy_clip(tmp_path / "in.mp4", "libx265", options=options, pixel_format="yuv420p10le")
+    report = pacodec.encode(str(source), str(tmp_path / "out.pac"))
+    assert report.coders == {"av1": 1}
+    pacodec.decode(str(tmp_path / "out.pac"), str(tmp_path / "out.mp4"), copy=True)
+    with pacodec.open(tmp_path / "out.pac") as video:
+        np.testing.assert_array_equal(shown(tmp_path / "out.mp4"), np.stack(video[:]))
+
+
 def test_what_cannot_be_copied_says_why(coded, tmp_path):
     path, _ = coded
     result = cli("decode", path, tmp_path / "out.mp4", "--copy", "--start", "1")

@@ -58,6 +58,8 @@ def obstacle(reader: Reader, target: str) -> str | None:
     fits = suffix in _OURS if coder != SOURCE else muxer is not None and _FAMILIES[muxer] == stream.container
     if not fits:
         return f"{stream.codec} packets{f' of a {stream.container} file' if coder == SOURCE else ''} do not go there"
+    if coder != SOURCE and stream.colour.interlaced:
+        return f"{stream.codec} packets would not say that the fields are interlaced"
     hidden = any(reader.gop(number).coder.params.get(HIDDEN) for number in range(len(reader.gops)))
     return "some of its packets are not to be shown" if hidden else None
 
