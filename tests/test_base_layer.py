@@ -334,3 +334,21 @@ def test_the_packets_of_an_unknown_codec_are_not_kept(tmp_path):
         SourcePackets(str(source))
     report = pacodec.encode(str(source), str(tmp_path / "out.pac"))
     assert "source" not in report.coders
+
+
+def test_sound_does_not_count_as_what_the_pictures_take(tmp_path):
+    lossy_clip(tmp_path / "still.mp4", options=HIGH)
+    with av.open(str(tmp_path / "still.mp4")) as given, av.open(str(tmp_path / "in.mp4"), "w") as output:
+        track = output.add_stream_from_template(given.streams.video[0])
+        sound = output.add_stream("pcm_s16le", rate=48000)
+        noise = np.random.default_rng(1).integers(-9999, 9999, (1, 2 * 76800), np.int16)
+        frame = av.AudioFrame.from_ndarray(noise, format="s16", layout="stereo")
+        frame.sample_rate = 48000
+        output.mux(sound.encode(frame))
+        for packet in given.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = track
+                output.mux(packet)
+    report = pacodec.encode(str(tmp_path / "in.mp4"), str(tmp_path / "out.pac"))
+    assert report.coders == {"av1": 1}
+    assert report.bytes > noise.nbytes

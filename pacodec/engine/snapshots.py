@@ -1,8 +1,8 @@
 """States after the replay of a model, kept in the user's cache folder, so that a model opens at once the second time.
 
 A snapshot is trusted only where this user wrote it: an ordinary file of theirs that no one else may write. It is found
-by what it is a state of (the recording, the shape of the grids, the build of the engine and its start) and checked by a checksum.
-`PACODEC_STATE_CACHE=off` does without.
+by what it is a state of (the recording, the shape of the grids, the build of the engine and its start) and checked by a
+checksum. `PACODEC_STATE_CACHE=off` does without.
 """
 
 import hashlib
