@@ -174,6 +174,17 @@ def test_copied_packets_show_the_colours_of_the_pac_file(pixel_format, tmp_path)
     assert np.abs(shown[0] - shown[1]).max() <= 1
 
 
+def test_interlaced_pictures_are_not_copied_without_their_flag(tmp_path):
+    interlaced = {"flags": "+ildct+ilme", "b": "4M"}
+    options = {"codec": "mpeg2video", "time_base": Fraction(1, 25), "options": interlaced}
+    make_clip(tmp_path / "in.mkv", width=160, height=120, frames=30, **options)
+    assert cli("encode", tmp_path / "in.mkv", tmp_path / "in.pac", "-q", 2).exit_code == 0
+    result = cli("decode", tmp_path / "in.pac", tmp_path / "out.mp4")
+    assert result.exit_code == 0
+    assert "copied" not in result.stderr
+    assert psnr(Clip(tmp_path / "out.mp4").pictures, Clip(tmp_path / "in.mkv").pictures) > 30
+
+
 def test_a_quality_asked_for_is_the_one_written(pac, tmp_path):
     result = cli("decode", pac, tmp_path / "out.mp4", "--crf", 20, "--json")
     report = json.loads(result.stdout)

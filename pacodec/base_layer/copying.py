@@ -55,6 +55,8 @@ def obstacle(reader: Reader, target: str) -> str | None:
         return "its GOPs are of several kinds"
     coder = coders.pop()
     stream = streams[coder]
+    if coder != SOURCE and stream.colour.interlaced:
+        return "they do not say that their pictures are interlaced, and would be shown with wrong chroma"
     fits = suffix in _OURS if coder != SOURCE else muxer is not None and _FAMILIES[muxer] == stream.container
     if not fits:
         return f"{stream.codec} packets{f' of a {stream.container} file' if coder == SOURCE else ''} do not go there"
