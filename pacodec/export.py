@@ -78,10 +78,10 @@ def decode(
 
     `target` (MP4 on standard output) appears when it is complete, or not at all. `start` and `end`, in seconds, cut out
     the frames shown then; the cut starts at time zero. What players are for is H.264: `lossless` keeps every RGB value,
-    `crf` is x264's quality in 4:2:0; with neither, pictures of few colours, which 4:2:0 would spoil, are kept exactly,
-    and others get a `crf` of 18. Packets of a standard codec are written as they are where that is possible and neither
-    is asked for; `copy` demands or forbids it. A damaged file is an error unless `keep_going`: then what survives is
-    written, at its own times, and the report says what does not.
+    `crf` is x264's quality in 4:2:0; with neither, pictures of few colours or of full chroma, which 4:2:0 would spoil,
+    are kept exactly, and others get a `crf` of 18. Packets of a standard codec are written as they are where that is
+    possible and neither is asked for; `copy` demands or forbids it. A damaged file is an error unless `keep_going`:
+    then what survives is written, at its own times, and the report says what does not.
 
     Raises the exceptions of `pacodec.errors`.
     """
@@ -110,7 +110,7 @@ def decode(
         video = header.video if audio else replace(header.video, audio=())
         span = _Span(video.time_base, exact_seconds(start), None if end is None else exact_seconds(end))
         cutter = _Cutter(reader, span, keep_going)
-        exactly = lossless or (crf is None and _few_colours(header))
+        exactly = lossless or (crf is None and _spoiled_by_halved_chroma(header))
         codec: Codec = "lossless" if exactly else "h264"
         quality = DEFAULT_CRF if crf is None else crf
         with writing_video(target, video, container=container, codec=codec, crf=quality) as writer:
@@ -129,8 +129,12 @@ def decode(
     return DecodeReport(frames, video.width, video.height, size, seconds, damage, lost, distortion, list(writer.notes))
 
 
-def _few_colours(header: Header) -> bool:
-    """Whether the pictures are ones of few colours: 4:2:0 would blur their edges, and H.264 in RGB stores them well."""
+def _spoiled_by_halved_chroma(header: Header) -> bool:
+    """Whether 4:2:0 would blur the pictures: ones of few colours, which H.264 in RGB stores well, or of full chroma."""
+    if header.transform.name == PICTURE:
+        from pacodec.base_layer.stream import streams_of
+
+        return all("420" not in stream.colour.pixel_format for stream in streams_of(header.transform.params).values())
     return not header.grid.ordinal and header.grid.channels <= _LABEL_PLANES
 
 

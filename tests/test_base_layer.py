@@ -250,6 +250,16 @@ def test_av1_packets_go_into_an_mp4_as_they_are(coded, tmp_path):
         assert copy.streams.video[0].codec_context.name == "h264"
 
 
+def test_a_copy_of_ten_bits_looks_the_same(tmp_path):
+    options = {"x265-params": "log-level=none:chromaloc=0", "crf": "10"}
+    source = lossy_clip(tmp_path / "in.mp4", "libx265", options=options, pixel_format="yuv420p10le")
+    report = pacodec.encode(str(source), str(tmp_path / "out.pac"))
+    assert report.coders == {"av1": 1}
+    pacodec.decode(str(tmp_path / "out.pac"), str(tmp_path / "out.mp4"), copy=True)
+    with pacodec.open(tmp_path / "out.pac") as video:
+        np.testing.assert_array_equal(shown(tmp_path / "out.mp4"), np.stack(video[:]))
+
+
 def test_what_cannot_be_copied_says_why(coded, tmp_path):
     path, _ = coded
     result = cli("decode", path, tmp_path / "out.mp4", "--copy", "--start", "1")
@@ -334,3 +344,21 @@ def test_the_packets_of_an_unknown_codec_are_not_kept(tmp_path):
         SourcePackets(str(source))
     report = pacodec.encode(str(source), str(tmp_path / "out.pac"))
     assert "source" not in report.coders
+
+
+def test_sound_does_not_count_as_what_the_pictures_take(tmp_path):
+    lossy_clip(tmp_path / "still.mp4", options=HIGH)
+    with av.open(str(tmp_path / "still.mp4")) as given, av.open(str(tmp_path / "in.mp4"), "w") as output:
+        track = output.add_stream_from_template(given.streams.video[0])
+        sound = output.add_stream("pcm_s16le", rate=48000)
+        noise = np.random.default_rng(1).integers(-9999, 9999, (1, 2 * 76800), np.int16)
+        frame = av.AudioFrame.from_ndarray(noise, format="s16", layout="stereo")
+        frame.sample_rate = 48000
+        output.mux(sound.encode(frame))
+        for packet in given.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = track
+                output.mux(packet)
+    report = pacodec.encode(str(tmp_path / "in.mp4"), str(tmp_path / "out.pac"))
+    assert report.coders == {"av1": 1}
+    assert report.bytes > noise.nbytes

@@ -152,6 +152,39 @@ def test_exact_footage_of_few_colours_comes_out_exactly(name, pac, tmp_path):
     np.testing.assert_array_equal(Clip(tmp_path / name).pictures, [screen(number) for number in range(12)])
 
 
+def test_full_chroma_is_not_halved(tmp_path):
+    make_clip(tmp_path / "in.mkv", pixel_format="yuv444p", frames=20, options={"crf": "20"})
+    assert cli("encode", tmp_path / "in.mkv", tmp_path / "in.pac", "--lossless").exit_code == 0
+    result = cli("decode", tmp_path / "in.pac", tmp_path / "out.mp4")
+    assert "output   exact" in result.stderr
+    np.testing.assert_array_equal(Clip(tmp_path / "out.mp4").pictures, Clip(tmp_path / "in.mkv").pictures)
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le"])
+def test_copied_packets_show_the_colours_of_the_pac_file(pixel_format, tmp_path):
+    make_clip(tmp_path / "in.mp4", width=160, height=120, frames=30, pixel_format=pixel_format, options={"crf": "5"})
+    assert cli("encode", tmp_path / "in.mp4", tmp_path / "in.pac", "-q", 2).exit_code == 0
+    result = cli("decode", tmp_path / "in.pac", tmp_path / "copy.mkv")
+    assert "copied as they are" in result.stderr
+    assert cli("decode", tmp_path / "in.pac", tmp_path / "exact.mkv", "--lossless").exit_code == 0
+    shown = []
+    for name in ("copy.mkv", "exact.mkv"):
+        with av.open(str(tmp_path / name)) as file:
+            shown.append(np.int16([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]))
+    assert np.abs(shown[0] - shown[1]).max() <= 1
+
+
+def test_interlaced_pictures_are_not_copied_without_their_flag(tmp_path):
+    interlaced = {"flags": "+ildct+ilme", "b": "4M"}
+    options = {"codec": "mpeg2video", "time_base": Fraction(1, 25), "options": interlaced}
+    make_clip(tmp_path / "in.mkv", width=160, height=120, frames=30, **options)
+    assert cli("encode", tmp_path / "in.mkv", tmp_path / "in.pac", "-q", 2).exit_code == 0
+    result = cli("decode", tmp_path / "in.pac", tmp_path / "out.mp4")
+    assert result.exit_code == 0
+    assert "copied" not in result.stderr
+    assert psnr(Clip(tmp_path / "out.mp4").pictures, Clip(tmp_path / "in.mkv").pictures) > 30
+
+
 def test_a_quality_asked_for_is_the_one_written(pac, tmp_path):
     result = cli("decode", pac, tmp_path / "out.mp4", "--crf", 20, "--json")
     report = json.loads(result.stdout)

@@ -28,6 +28,8 @@ PLANAR_RGB = "gbrp"
 _FULL = 2
 MIDDLE, FIRST, LAST = 128, 0, 256
 """Where a chroma sample lies among the pixels it is shared by."""
+LOCATIONS = {(FIRST, MIDDLE): "left", (FIRST, FIRST): "topleft"}
+"""FFmpeg's names of the sitings that AV1 can be tagged with."""
 _SITINGS = ((MIDDLE, MIDDLE), (FIRST, MIDDLE), (FIRST, FIRST), (MIDDLE, FIRST), (FIRST, LAST), (MIDDLE, LAST))
 
 

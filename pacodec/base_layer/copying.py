@@ -55,9 +55,13 @@ def obstacle(reader: Reader, target: str) -> str | None:
         return "its GOPs are of several kinds"
     coder = coders.pop()
     stream = streams[coder]
+    if coder != SOURCE and stream.colour.interlaced:
+        return "they do not say that their pictures are interlaced, and would be shown with wrong chroma"
     fits = suffix in _OURS if coder != SOURCE else muxer is not None and _FAMILIES[muxer] == stream.container
     if not fits:
         return f"{stream.codec} packets{f' of a {stream.container} file' if coder == SOURCE else ''} do not go there"
+    if coder != SOURCE and stream.colour.interlaced:
+        return f"{stream.codec} packets would not say that the fields are interlaced"
     hidden = any(reader.gop(number).coder.params.get(HIDDEN) for number in range(len(reader.gops)))
     return "some of its packets are not to be shown" if hidden else None
 

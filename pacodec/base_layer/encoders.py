@@ -13,7 +13,7 @@ import av
 from av.error import FFmpegError
 from av.packet import Packet
 
-from pacodec.base_layer.colour import Colour
+from pacodec.base_layer.colour import LOCATIONS, Colour
 from pacodec.base_layer.source_packets import picture_crc
 from pacodec.base_layer.stream import AV1, H264, CodedStream, StoredPacket
 from pacodec.errors import EstimateError
@@ -216,7 +216,9 @@ def _open_encoder(
         context.color_range, context.colorspace = pictures.tags.range, pictures.tags.matrix
         context.color_primaries, context.color_trc = pictures.tags.primaries, pictures.tags.transfer
         context.gop_size = _GOP_SIZE
-        context.options = settings.options
+        # Or players of the packets would put the chroma elsewhere than the source has it.
+        location = LOCATIONS.get(pictures.colour.siting)
+        context.options = settings.options | ({"chroma_sample_location": location} if location else {})
         context.open()
     except (ValueError, FFmpegError) as error:
         raise EstimateError(f"{settings.encoder.name} does not take pictures of {width}x{height}") from error

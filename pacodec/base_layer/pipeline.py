@@ -50,7 +50,7 @@ class Plan:
     """How a base layer stores the footage.
 
     `reason` is the line that tells what was chosen and what the others take. `settings` are None for the source's own
-    packets; else the PSNR aimed at is `target` dB, and the file not to be larger than `most` bytes.
+    packets; else the PSNR aimed at is `target` dB, and all packets may take `most` bytes.
     """
 
     coder: str
@@ -184,7 +184,7 @@ class BaseLayerPipeline:
         settings = replace(coder.settings, quantizer=wanted)
         self.plan = replace(self.plan, settings=settings)
         self._write(gop.shown, end, payload_of(self.plan.coder, coder.packets), coder.crc, ())
-        if self.writer.bytes_written > self.plan.most:
+        if self.writer.codes_bytes > self.plan.most:
             raise EstimateError(f"{self.source}: {self.plan.coder} takes more than another way")
 
     def _write(self, shown: _Shown, end: int, payload: bytes, crc: int, hidden: tuple[int, ...]) -> None:

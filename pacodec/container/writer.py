@@ -89,6 +89,11 @@ class Writer:
         """Bytes of the file so far."""
         return self._offset
 
+    @property
+    def codes_bytes(self) -> int:
+        """Bytes of the GOPs' payloads so far."""
+        return self._codes_bytes
+
     def add_gop(self, gop: Gop) -> None:
         """Append a GOP, which continues the last one: its first frame and, no earlier than its end, its start."""
         end = self._entries[-1].end if self._entries else gop.start

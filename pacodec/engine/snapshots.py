@@ -1,10 +1,11 @@
 """States after the replay of a model, kept in the user's cache folder, so that a model opens at once the second time.
 
 A snapshot is trusted only where this user wrote it: an ordinary file of theirs that no one else may write. It is found
-by what it is a state of (the recording, the shape of the grids, the build of the engine) and checked by a checksum.
-`PACODEC_STATE_CACHE=off` does without.
+by what it is a state of (the recording, the shape of the grids, the build of the engine and its start) and checked by a
+checksum. `PACODEC_STATE_CACHE=off` does without.
 """
 
+import hashlib
 import mmap
 import os
 import stat
@@ -13,6 +14,7 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
+from pacodec.engine.general_start import general_start
 from pacodec.engine.library import fingerprint
 from pacodec.engine.prior import Prior, Recording, replay
 from pacodec.engine.state import State, state_bytes
@@ -54,7 +56,8 @@ def folder() -> Path | None:
 def _path(recording: Recording, spec: GridSpec) -> Path | None:
     where = folder()
     shape = f"{spec.channels}x{spec.height}x{spec.width}"
-    return where and where / f"{recording.digest()[:32]}-{shape}-{fingerprint()[:16]}{_SUFFIX}"
+    build = hashlib.sha256(fingerprint().encode() + general_start()).hexdigest()
+    return where and where / f"{recording.digest()[:32]}-{shape}-{build[:16]}{_SUFFIX}"
 
 
 def _load(path: Path, spec: GridSpec) -> State | None:

@@ -49,7 +49,7 @@ class State:
 
     @classmethod
     def fresh(cls, spec: GridSpec) -> Self:
-        """A state that knows the general start and no footage; LimitError where it takes more memory than is allowed."""
+        """A state that knows the general start alone; LimitError where it takes more memory than is allowed."""
         state = cls.empty(spec)
         shape = (spec.ordinal, spec.channels, spec.height, spec.width)
         start = general_start()

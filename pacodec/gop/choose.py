@@ -47,7 +47,7 @@ class Choice:
     exchange: RateDistortion | None = None
     """None keeps every code as it is."""
     most: float = math.inf
-    """Bytes that the file may take, where another way takes no more."""
+    """Bytes that the pictures may take, where another way takes no more."""
 
     def unusual(self, measured: float) -> str | None:
         """A line of advice when a PSNR in dB is under the model's usual range."""

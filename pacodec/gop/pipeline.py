@@ -332,7 +332,7 @@ class Pipeline:
                 coder=coded.coder,
             )
         )
-        if self.writer.bytes_written > self.choice.most:
+        if self.writer.codes_bytes > self.choice.most:
             raise EstimateError(f"{self.name}: takes more than estimated, and than another way")
         self.writer.add_audio(gop.audio)
         if self.journal is not None:

@@ -3,7 +3,7 @@
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -80,8 +80,6 @@ class CodedFootage:
     """Further colours of clean footage, as a model carries them; empty where there are none, or too many."""
     noise: int
     """Levels that pixels are held to move by for nothing; 0 where the footage is clean."""
-    exchange: RateDistortion | None
-    """By which the codes of noisy footage are chosen."""
     pairs: Pairs
     """Of noisy footage, pictures to train on and their codes."""
     judged: Pairs
@@ -89,10 +87,8 @@ class CodedFootage:
     held: Pairs
     """The same of the part held out for the final report."""
     trained_clips: int
-    checksum: int = 0
+    checksum: int
     """Of the palette and all codes to train on and to choose by."""
-    errors: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    """Squared distances of the palette's colours, float64 [256, 256]."""
 
 
 def load_codes(
@@ -137,13 +133,11 @@ def load_codes(
         split=parts.words,
         shades=b"" if noisy else _shades(sample, palette, known),
         noise=noise,
-        exchange=exchange,
         pairs=pairs,
         judged=judged,
         held=held,
         trained_clips=len({part.clip for part in parts.train}),
         checksum=_checksum(palette, [*train, *looked_at]),
-        errors=colour_errors(palette),
     )
 
 

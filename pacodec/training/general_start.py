@@ -30,7 +30,8 @@ def learn(clips: list[Path], frames: int) -> bytes:
         with VideoReader(str(clip)) as reader:
             pictures = [event.rgb for event in islice((e for e in reader if isinstance(e, Frame)), frames)]
         codes = PaletteTransform(learn_palette(pictures)).encode(np.stack(pictures))
-        spec = GridSpec(*codes.shape[1:], ordinal=False)
+        channels, height, width = codes.shape[1:]
+        spec = GridSpec(channels, height, width, ordinal=False)
         state = State.empty(spec)
         shape = (spec.ordinal, spec.channels, spec.height, spec.width)
         core().pac_state_init(state.pointer, *shape, start, len(start or b""))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.engine import Costs, Prior, Recording, Segment, SegmentEncoder, State
+from pacodec.engine import Prior, Recording, Segment, SegmentEncoder, State
 from pacodec.gop.parallel import cores
 from pacodec.grids import Grids
 from pacodec.models.files import ModelInfo, dump_arrays
@@ -72,7 +72,7 @@ def train_recording(request: Request) -> Trained:
         "grid": [spec.channels, spec.height, spec.width],
         "segments": [{"frames": segment.frames, "bytes": len(segment.data)} for segment in recording.segments],
     }
-    bits = _held_out_bits(footage, chosen.prior, chosen.costs)
+    bits = _held_out_bits(footage, chosen.prior)
     tested = sum(segment.shown for segment in footage.test)
     quality: dict[str, Any] = {
         "psnr": round(float(np.mean(reached)), 3),
@@ -110,15 +110,13 @@ class Chosen:
     recording: Recording
     prior: Prior
     curve: list[CurvePoint]
-    costs: Costs | None
 
 
 def choose_segments(request: Request, footage: CodedFootage) -> Chosen:
     """The segments that lower the bits of the part for validation most."""
     spec = footage.train[0].spec
-    costs = None if footage.exchange is None else footage.exchange.costs(footage.errors)
     candidates = _spread(footage.train, CANDIDATES)
-    judge = _Judge(_some_of(footage.validation), costs)
+    judge = _Judge(_some_of(footage.validation))
     prior = Prior(State.fresh(spec))
     bits, done = judge.bits(prior), list[Segment]()
     curve = [CurvePoint(0, 0, 0.0, round(bits / judge.frames, 1))]
@@ -158,25 +156,24 @@ def choose_segments(request: Request, footage: CodedFootage) -> Chosen:
                 f"{point.segments} segments, {point.bytes / 1000:.1f} kB, replayed in {point.replay_seconds:.2f} s: "
                 f"{point.bits_per_frame:.0f} bits a frame"
             )
-    return Chosen(Recording(spec, done), prior, curve, costs)
+    return Chosen(Recording(spec, done), prior, curve)
 
 
 class _Judge:
-    """What held-out segments take after a prior, in bits, errors included."""
+    """What held-out segments take after a prior, in bits."""
 
-    def __init__(self, segments: Sequence[CodeSegment], costs: Costs | None) -> None:
+    def __init__(self, segments: Sequence[CodeSegment]) -> None:
         self._grids = [segment.grids() for segment in segments]
-        self._costs = costs
         self.frames = sum(segment.shown for segment in segments)
 
-    def bits(self, prior: Prior) -> float:
+    def bits(self, prior: Prior) -> int:
         """Of all of them."""
-        return sum(coded_bits(prior, grids, self._costs) for grids in self._grids)
+        return sum(coded_bits(prior, grids) for grids in self._grids)
 
     def after(self, prior: Prior, segment: CodeSegment) -> tuple[Prior, Segment]:
         """What is known after one more segment, and that one coded."""
         state = prior.copy()
-        encoder = SegmentEncoder(state, self._costs)
+        encoder = SegmentEncoder(state)
         encoder.push(segment.grids())
         return Prior(state), Segment(segment.frames, encoder.finish())
 
@@ -185,13 +182,12 @@ class _Judge:
         return before - self.bits(self.after(prior, segment)[0])
 
 
-def coded_bits(prior: Prior, grids: Grids, costs: Costs | None = None) -> float:
-    """Bits that grids take as one GOP, and with costs what their changes are held to cost."""
+def coded_bits(prior: Prior, grids: Grids) -> int:
+    """Bits that grids take as one GOP."""
     with prior.borrowed() as state:
-        encoder = SegmentEncoder(state, costs)
-        coded = encoder.push(grids)
-        lost = 0.0 if costs is None else float(costs[grids[:, 0], coded[:, 0]].sum(dtype=np.float64)) / 256
-        return 8 * len(encoder.finish()) + lost
+        encoder = SegmentEncoder(state)
+        encoder.push(grids)
+        return 8 * len(encoder.finish())
 
 
 def _spread(segments: Sequence[CodeSegment], most: int) -> list[CodeSegment]:
@@ -214,24 +210,14 @@ def _replay_seconds(recording: Recording) -> float:
     return round(thread_time() - began, 3)
 
 
-def _held_out_bits(footage: CodedFootage, prior: Prior, costs: Costs | None) -> Mapping[str, float]:
+def _held_out_bits(footage: CodedFootage, prior: Prior) -> Mapping[str, float]:
     """Bits a frame of the part held out for the report, by method."""
     frames = sum(segment.shown for segment in footage.test)
     clips = [segment.grids() for segment in footage.test]
     fresh = Prior(State.fresh(prior.spec))
     ours = {
-        RECORDING: _payload_bits(prior, clips, costs) / frames,
-        "engine alone": _payload_bits(fresh, clips, costs) / frames,
+        RECORDING: sum(coded_bits(prior, grids) for grids in clips) / frames,
+        "engine alone": sum(coded_bits(fresh, grids) for grids in clips) / frames,
     }
     others = {name: 8 * size / frames for name, size in peers(clips, footage.palette).items()}
     return {name: round(bits, 1) for name, bits in (ours | others).items()}
-
-
-def _payload_bits(prior: Prior, clips: Sequence[Grids], costs: Costs | None) -> float:
-    total = 0
-    for grids in clips:
-        with prior.borrowed() as state:
-            encoder = SegmentEncoder(state, costs)
-            encoder.push(grids)
-            total += 8 * len(encoder.finish())
-    return float(total)
