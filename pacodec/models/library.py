@@ -21,7 +21,7 @@ def user_folder() -> Path:
 
 def shipped_folder() -> Path:
     """`_weights` inside an installed package, or `weights` beside it in a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     installed = package / "_weights"
     return installed if installed.is_dir() else package.parent / "weights"
 

@@ -27,9 +27,9 @@ from pacodec.training.peers import peers
 from pacodec.training.request import CurvePoint, Request, Trained
 from pacodec.transforms.postfilter import POSTFILTER, PostFilter
 
-REPLAY_PIXELS = 1_500_000
-"""Pixels of changed blocks that opening a model may replay: about 1.5 s of one core."""
-BYTE_PIXELS = 30
+REPLAY_PIXELS = 2_600_000
+"""Pixels of changed blocks that opening a model may replay: at 0.5 us each, about 1.3 s of one core."""
+BYTE_PIXELS = 20
 """Pixels that take as long as a byte of surprises does beyond them."""
 SEGMENT_PIXELS = 150_000
 CANDIDATES = 24
