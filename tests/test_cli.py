@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,6 +187,20 @@ def test_models_lists_the_users_folder(zoo, tmp_path, monkeypatch):
 
 
 # --- options reach the codec ---
+
+
+def test_models_that_are_shipped_are_found_and_used(tmp_path):
+    """In a process of its own, where nothing hides them from the tests."""
+    listed = subprocess.run(program("models"), capture_output=True, text=True, check=True).stdout
+    shipped = sorted(path.stem for path in (Path(__file__).parents[1] / "weights").glob("*.pacmodel"))
+    assert shipped
+    assert {line.split()[0] for line in listed.splitlines()} >= set(shipped)
+    sample = Path(__file__).parents[1] / "examples" / "ms_pacman.mp4"
+    done = subprocess.run(program("encode", sample, tmp_path / "out.pac", "--json"), capture_output=True, check=True)
+    report = json.loads(done.stdout)
+    assert report["model"] == "ms-pacman"
+    assert report["bytes"] < 4500
+    assert " 0.0 kB" not in report["reason"]
 
 
 def test_options_of_encode_and_decode(screens, zoo, tmp_path):

@@ -234,7 +234,7 @@ def _notes(footage: Footage, trial: Trial | None, grid: GridTrial | None, target
         notes[codec] = f"{name} at {target:.1f} dB about {takes}"
     if footage.packet_bytes is not None:
         notes[SOURCE] = f"the source's own packets {_size(footage.packet_bytes)}"
-    if grid is not None:
+    if grid is not None and grid.bytes > 0:  # a model, or what was asked for, decides without an estimate
         quality = "exact" if grid.exact else f"{grid.psnr:.1f} dB"
         notes["grids"] = f"a palette ({quality}) about {_size(grid.bytes)}"
     return notes
