@@ -90,7 +90,7 @@ def cli(*arguments: object) -> Result:
 
 def program(*arguments: object) -> list[str]:
     """The command that runs `pacodec` in a process of its own."""
-    return [sys.executable, "-c", "from pacodec.cli import main; main()", *map(str, arguments)]
+    return [sys.executable, "-P", "-c", "from pacodec.cli import main; main()", *map(str, arguments)]
 
 
 def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[bytes]:

@@ -90,7 +90,7 @@ def decibels(error: float) -> float:
 
 
 def pacodec(*arguments: object) -> Run:
-    command = [sys.executable, "-c", "from pacodec.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-P", "-c", "from pacodec.cli import main; main()", *map(str, arguments)]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         began = time.monotonic()
         process = subprocess.Popen(command, stdout=out, stderr=errors)

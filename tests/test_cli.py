@@ -305,7 +305,7 @@ def test_quick_commands_import_neither_torch_nor_av(command, screens_pac, conv_p
     )
     for path in (screens_pac, conv_pac):
         arguments = [*command, str(path)] if command[0] in ("info", "verify") else command
-        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, timeout=60, check=False)
+        done = subprocess.run([sys.executable, "-P", "-c", code, *arguments], capture_output=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr.decode()
 
 
@@ -323,4 +323,4 @@ def test_palette_files_decode_without_torch(screens_pac, tmp_path):
         "pacodec.decode(sys.argv[1], sys.argv[2])\n"
         "assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code, screens_pac, tmp_path / "out.mp4"], check=True, timeout=60)
+    subprocess.run([sys.executable, "-P", "-c", code, screens_pac, tmp_path / "out.mp4"], check=True, timeout=60)

@@ -1053,5 +1053,5 @@ def test_opening_reads_the_ends_only(tmp_path: Path) -> None:
 
 def test_imports_neither_torch_nor_av() -> None:
     code = "import sys, pacodec.container; print(sorted({'torch', 'av', 'cv2'} & set(sys.modules)))"
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"

@@ -393,7 +393,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(clip: Clip, tmp_path: Path)
 def test_a_peer_is_measured_without_torch(clip: Clip) -> None:
     names = "'torch', 'cv2', 'matplotlib'"
     code = f"import sys, pacodec.evaluation.worker; sys.exit(any(n in sys.modules for n in ({names})))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
 
 
 def test_rate_of_a_clip_at_an_odd_rate(tmp_path: Path) -> None:

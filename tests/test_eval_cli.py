@@ -203,7 +203,7 @@ def test_a_clip_that_is_none(done: Run, tmp_path: Path) -> None:
 
 def test_without_its_extra_it_says_what_to_install(done: Run) -> None:
     start = "import sys; sys.modules['bjontegaard'] = None; from pacodec.cli import main; main()"
-    result = subprocess.run([sys.executable, "-c", start, "eval", done.clip], capture_output=True, check=False)
+    result = subprocess.run([sys.executable, "-P", "-c", start, "eval", done.clip], capture_output=True, check=False)
     assert result.returncode == 2
     assert result.stderr.decode() == "pacodec: bjontegaard is missing: pip install 'pacodec[eval]'\n"
 

@@ -21,7 +21,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[
 
 def peak(work: str, *arguments: object) -> int:
     """Most bytes of memory that a process took which did `work`."""
-    command = [sys.executable, "-c", MEASURED.format(work=work), *map(str, arguments)]
+    command = [sys.executable, "-P", "-c", MEASURED.format(work=work), *map(str, arguments)]
     # One heap for all threads: a heap each holds back what its thread let go, and how much is a matter of chance.
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
     return int(subprocess.run(command, capture_output=True, check=True, timeout=3000, env=environment).stdout)

@@ -159,7 +159,7 @@ class Matrix:
 
     def _communicate(self, folder: str, arguments: list[str]) -> list[str]:
         """Run a worker to its end, its temporary files in `folder`; the lines of its standard error."""
-        command = [sys.executable, "-m", "pacodec.evaluation.worker", *arguments]
+        command = [sys.executable, "-P", "-m", "pacodec.evaluation.worker", *arguments]
         with self._lock:
             if self._stopped:
                 return ["stopped"]
