@@ -305,7 +305,9 @@ def test_quick_commands_import_neither_torch_nor_av(command, screens_pac, conv_p
     )
     for path in (screens_pac, conv_pac):
         arguments = [*command, str(path)] if command[0] in ("info", "verify") else command
-        done = subprocess.run([sys.executable, "-P", "-c", code, *arguments], capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code, *arguments], capture_output=True, timeout=60, check=False
+        )
         assert done.returncode == 0, done.stderr.decode()
 
 
