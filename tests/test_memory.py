@@ -77,7 +77,7 @@ def test_encoding_takes_no_more_for_a_longer_clip(gop, looped, tmp_path):
 
 @pytest.mark.parametrize("work", [DECODE, READ])
 def test_decoding_takes_no_more_for_a_longer_clip(work, looped, tmp_path):
-    pacodec.encode(str(looped(2)), str(tmp_path / "short.pac"), gop_seconds=1)
+    pacodec.encode(str(looped(2)), str(tmp_path / "short.pac"), gop_seconds=1, effort=1)
     lengthen(tmp_path / "short.pac", tmp_path / "few.pac", 6)
     lengthen(tmp_path / "short.pac", tmp_path / "many.pac", 20)
     few, many = (
