@@ -173,6 +173,7 @@ def decide(footage: Footage, options: EncodeOptions, grids: GridTrials) -> Decis
     """
     grid = grids(footage)
     exact_grid = grid is not None and grid.exact
+    known = grid is not None and not grid.bytes  # to a model, beside which no encoder need be tried
     quality = options.quality or (DEFAULT_QUALITY if footage.lossy and not exact_grid else EXACT_QUALITY)
     target = 0.0 if options.quality is None and options.min_psnr is not None else LADDER[quality]
     target = max(target, (options.min_psnr or 0.0) + _FLOOR_MARGIN)
@@ -180,7 +181,7 @@ def decide(footage: Footage, options: EncodeOptions, grids: GridTrials) -> Decis
     if footage.packet_bytes is not None and footage.colour is not None:
         plans.append((footage.packet_bytes, Plan(SOURCE, footage.colour, footage.pictures)))
     found = None
-    if not options.lossless and not (exact_grid and quality >= EXACT_QUALITY):
+    if not (options.lossless or known or (exact_grid and quality >= EXACT_QUALITY)):
         found = _trial(footage, target, options.effort)
     trial = None
     if found is not None:
@@ -234,7 +235,7 @@ def _notes(footage: Footage, trial: Trial | None, grid: GridTrial | None, target
         notes[codec] = f"{name} at {target:.1f} dB about {takes}"
     if footage.packet_bytes is not None:
         notes[SOURCE] = f"the source's own packets {_size(footage.packet_bytes)}"
-    if grid is not None and grid.bytes > 0:  # a model, or what was asked for, decides without an estimate
+    if grid is not None and grid.bytes:
         quality = "exact" if grid.exact else f"{grid.psnr:.1f} dB"
         notes["grids"] = f"a palette ({quality}) about {_size(grid.bytes)}"
     return notes
