@@ -439,7 +439,7 @@ def test_standard_output_that_is_full(screens, screens_pac, noise):
 
 
 @pytest.mark.parametrize("command", ["encode", "decode", "train"])
-@pytest.mark.parametrize("delay", [0.0, 0.3])
+@pytest.mark.parametrize("delay", [0.0, 0.1])
 def test_ctrl_c(command, delay, noise, tmp_path):
     sources, folder = tmp_path / "in", tmp_path / "out"
     sources.mkdir()

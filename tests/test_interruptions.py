@@ -124,7 +124,7 @@ def test_a_request_to_end_cleans_up_and_says_which(command, ending, long_clip, l
     while not leftovers(tmp_path) and time.monotonic() < deadline:
         assert process.poll() is None, "it was done before it could be interrupted"
         time.sleep(0.01)
-    time.sleep(0.2)
+    time.sleep(0.02)
     process.send_signal(ending)
     try:
         _, errors = process.communicate(timeout=60)
