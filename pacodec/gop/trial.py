@@ -30,8 +30,8 @@ def grid_trial(footage: Footage, chosen: Callable[[], tuple[Choice, int]], optio
     Where a model knows the footage, nothing else is to be tried: then the trial is of no bytes.
     """
     pictures = [rgb for stretch in footage.stretches for _, rgb in stretch]
-    known = matching_model(pictures[:: max(1, len(pictures) // 8)]) is not None
-    if not known and footage.lossy and _is_rich(pictures[0]):
+    hopeless = footage.lossy and _is_rich(pictures[0])
+    if hopeless and matching_model(pictures[:: max(1, len(pictures) // 8)]) is None:
         return None
     choice, gops = chosen()
     if choice.model is not None:
