@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pacodec.errors import PacodecError as PacodecError
     from pacodec.export import DecodeReport as DecodeReport
     from pacodec.export import decode as decode
-    from pacodec.gop.pipeline import EncodeReport as EncodeReport
     from pacodec.metadata import Metadata as Metadata
     from pacodec.metadata import info as info
+    from pacodec.reports import EncodeReport as EncodeReport
     from pacodec.training.train import TrainReport as TrainReport
     from pacodec.training.train import train as train
     from pacodec.verification import verify as verify
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Decoder": ("pacodec.decoder", "Decoder"),
     "DecodeReport": ("pacodec.export", "DecodeReport"),
-    "EncodeReport": ("pacodec.gop.pipeline", "EncodeReport"),
+    "EncodeReport": ("pacodec.reports", "EncodeReport"),
     "Metadata": ("pacodec.metadata", "Metadata"),
     "PacodecError": ("pacodec.errors", "PacodecError"),
     "TrainReport": ("pacodec.training.train", "TrainReport"),

@@ -7,11 +7,11 @@ from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
 
+from pacodec.common.media import Frame, Image
+from pacodec.common.metrics import Distortion, decibels
 from pacodec.container import Reader
+from pacodec.container.identify import is_pac
 from pacodec.errors import CorruptFileError, UsageError
-from pacodec.files import is_pac
-from pacodec.media import Frame, Image
-from pacodec.metrics import Distortion, decibels
 
 TimedFrame = tuple[Image, Fraction]
 """A picture, uint8 [H, W, 3], and when it is shown, in seconds."""
@@ -92,7 +92,7 @@ def compare(
 
 
 def _similarity(original: Image, picture: Image) -> float:
-    from pacodec.evaluation.quality import similarity  # OpenCV, for this alone
+    from pacodec.common.similarity import similarity  # OpenCV, for this alone
 
     return similarity(original, picture)[0]
 

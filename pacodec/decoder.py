@@ -14,18 +14,18 @@ from typing import Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from pacodec.common.media import Image, Pictures
+from pacodec.common.naming import naming
 from pacodec.container import Reader
 from pacodec.errors import UsageError
 from pacodec.gop.coding import GopCursor
+from pacodec.gop.grid_transforms import transform_for
 from pacodec.gop.pictures import GopPictures, working_memory
 from pacodec.gop.priors import Decoders
 from pacodec.gop.resolve import decoders_of, model_of
-from pacodec.media import Image
 from pacodec.metadata import Metadata
 from pacodec.models.files import ModelFile
-from pacodec.naming import naming
-from pacodec.transforms.base import Pictures
-from pacodec.transforms.grid_transform import GridTransform, transform_for
+from pacodec.transforms.base import GridTransform
 
 
 def exact_seconds(seconds: float) -> Fraction:

@@ -12,18 +12,20 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pacodec.common.files import check_target, fingerprint, replacing, writing
+from pacodec.common.media import AudioPacket, Frame, Image
+from pacodec.common.naming import STANDARD_STREAM
 from pacodec.container import Reader
+from pacodec.container.header import WRITER
+from pacodec.container.identify import check_pac_target
 from pacodec.errors import CorruptFileError, EstimateError, QualityError, UsageError
-from pacodec.files import check_pac_target, check_target, fingerprint, replacing, writing
 from pacodec.gop.choose import Choice, choose
-from pacodec.gop.pipeline import EncodeReport, Pipeline, Progress
+from pacodec.gop.pipeline import Pipeline
 from pacodec.gop.resume import PART_SUFFIX, Unfinished, unfinished
 from pacodec.gop.survey import SAMPLE_FRAMES, Survey, survey
-from pacodec.media import AudioPacket, Frame, Image
-from pacodec.metadata import WRITER
 from pacodec.models.files import ModelFile
-from pacodec.naming import STANDARD_STREAM
 from pacodec.options import EncodeOptions
+from pacodec.reports import EncodeReport, Progress
 from pacodec.verification import verify_codes
 from pacodec.video.reader import VideoReader
 from pacodec.video.sequence import is_pattern

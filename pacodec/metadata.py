@@ -5,13 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pacodec import __version__
+from pacodec.common.naming import naming
 from pacodec.container import Header, Reader
-from pacodec.naming import naming
 from pacodec.transforms.base import PICTURE
-
-WRITER = f"pacodec {__version__}"
-"""What the header says wrote the file."""
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from pacodec import container
+from pacodec.common.naming import naming
 from pacodec.container import Reader
 from pacodec.errors import ModelError, PacodecError
 from pacodec.gop.check import picture_check
 from pacodec.gop.coding import decode_gop
 from pacodec.gop.resolve import decoders_of, model_of
 from pacodec.models.files import ModelFile
-from pacodec.naming import naming
 
 
 def verify(path: str | Path, *, model: str | None = None) -> list[str]:

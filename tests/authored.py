@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pacodec.common.grids import GridSpec
+from pacodec.common.media import VideoFormat
 from pacodec.container import Component, Gop, Header, ModelRef, Writer
 from pacodec.engine import DifferencesEncoder, SegmentEncoder, State
-from pacodec.grids import GridSpec
-from pacodec.media import VideoFormat
 from pacodec.models.files import ModelFile, ModelInfo, dump_arrays
 from pacodec.models.recording import RECORDING
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 import pacodec
 import pacodec.models.library
 from pacodec.cli import main
+from pacodec.common.media import VideoFormat
 from pacodec.container import Reader, Writer
 from pacodec.engine.snapshots import SWITCH
-from pacodec.media import VideoFormat
 from pacodec.video.writer import VideoWriter
 
 # How long an example takes depends on what else the machine does.
@@ -69,9 +69,9 @@ def make_model(path: Path, arch: str, hyperparameters: Mapping[str, int], like: 
     """Write a model of random weights, or of those that training would start from on pictures `like` these."""
     import torch
 
-    from pacodec.autoencoders.fit import to_images
     from pacodec.autoencoders.registry import build
-    from pacodec.autoencoders.train import package
+    from pacodec.training.autoencoder import package
+    from pacodec.training.fit import to_images
 
     torch.manual_seed(len(arch))
     network = build(arch, hyperparameters)

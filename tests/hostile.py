@@ -29,13 +29,13 @@ from authored import make_filter_arrays, recording_model
 
 import pacodec
 from pacodec.cli import main
+from pacodec.common.grids import GridSpec
+from pacodec.common.media import AudioStream, VideoFormat
 from pacodec.container import Component, Gop, Header, ModelRef, ReferenceInfo, Writer
 from pacodec.container.gop import FIELDS
 from pacodec.container.header import pack_preamble
 from pacodec.container.packing import unpack_map
 from pacodec.errors import PacodecError
-from pacodec.grids import GridSpec
-from pacodec.media import AudioStream, VideoFormat
 from pacodec.models.files import ModelFile, ModelInfo, dump_arrays
 from pacodec.transforms.postfilter import MAX_BLOCKS, MAX_WIDTH
 

@@ -25,6 +25,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pacodec.common.grids import GridSpec
+from pacodec.common.media import AudioPacket, AudioStream, VideoFormat
 from pacodec.container import (
     MAX_PTS,
     Component,
@@ -46,8 +48,6 @@ from pacodec.errors import (
     UnsupportedError,
     UsageError,
 )
-from pacodec.grids import GridSpec
-from pacodec.media import AudioPacket, AudioStream, VideoFormat
 
 AUDIO = AudioStream("aac", Fraction(1, 44100), 44100, "stereo", "fltp", extradata=b"\x12\x10")
 HEADER = Header(

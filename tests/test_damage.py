@@ -19,15 +19,15 @@ from conftest import cli, leftovers, run, screen
 from test_video import Clip
 
 import pacodec
+from pacodec.common.grids import GridSpec
+from pacodec.common.media import AudioPacket, AudioStream, VideoFormat
 from pacodec.container import Component, Gop, Header, Reader, StreamReader, Writer, verify
 from pacodec.container.packing import unpack_map
 from pacodec.errors import CorruptFileError, LimitError, PacodecError, UnsupportedError
 from pacodec.gop.coding import GopCursor
+from pacodec.gop.grid_transforms import PaletteGrids
 from pacodec.gop.pictures import GopPictures
 from pacodec.gop.priors import GopDecoders
-from pacodec.grids import GridSpec
-from pacodec.media import AudioPacket, AudioStream, VideoFormat
-from pacodec.transforms.grid_transform import PaletteGrids
 from pacodec.transforms.palette import PaletteTransform
 
 FRAMES, GOP = 15, 5

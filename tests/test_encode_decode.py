@@ -11,9 +11,9 @@ from test_video import VARIANTS, Clip, psnr
 
 import pacodec
 from pacodec.errors import CorruptFileError, ModelError, QualityError, UsageError
+from pacodec.gop.grid_transforms import latent_grids
 from pacodec.models.files import ModelFile
 from pacodec.models.library import MODEL_FOLDER_VARIABLE
-from pacodec.transforms.grid_transform import latent_grids
 
 SMALL = {"width": 16, "height": 12}
 KEPT = ["width", "height", "pixel_aspect", "rotation"]

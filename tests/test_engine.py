@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pacodec import limits
+from pacodec.common.grids import GridSpec
 from pacodec.engine import (
     DifferencesDecoder,
     DifferencesEncoder,
@@ -23,7 +24,6 @@ from pacodec.engine import (
 )
 from pacodec.engine.snapshots import SWITCH, folder, prior_of
 from pacodec.errors import CorruptFileError, LimitError
-from pacodec.grids import GridSpec
 
 
 def moving(frames=6, channels=1, height=20, width=27, seed=0, levels=5):

@@ -13,6 +13,7 @@ from conftest import make_video
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pacodec.common.metrics import psnr
 from pacodec.errors import CorruptFileError, ModelError, PacodecError, UsageError
 from pacodec.evaluation.cache import Cache, describe, key_of
 from pacodec.evaluation.clips import Clip, prepare
@@ -27,7 +28,6 @@ from pacodec.evaluation.results import BdRate, ClipResult, CurveResult, EqualPsn
 from pacodec.evaluation.tables import Table, clip_tables
 from pacodec.evaluation.viewer import frames_to_show, matching
 from pacodec.evaluation.worker import codec_of
-from pacodec.metrics import psnr
 
 WIDTH, HEIGHT, FRAMES = 64, 48, 6
 

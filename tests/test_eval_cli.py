@@ -15,8 +15,8 @@ from click.testing import Result
 from conftest import cli, make_video, run, screen
 
 import pacodec
-from pacodec.media import Frame
-from pacodec.metrics import psnr
+from pacodec.common.media import Frame
+from pacodec.common.metrics import psnr
 from pacodec.video.reader import VideoReader
 
 FRAMES = 8

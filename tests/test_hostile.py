@@ -9,11 +9,11 @@ from conftest import make_model
 
 from pacodec import limits
 from pacodec.autoencoders import neural
+from pacodec.common.grids import GridSpec
 from pacodec.container import Reader
 from pacodec.decoder import Decoder
 from pacodec.engine import State
 from pacodec.errors import CorruptFileError, LimitError, UsageError
-from pacodec.grids import GridSpec
 from pacodec.models.files import ModelFile
 
 CASES = dict(hostile.cases())

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from independent.engine import Engine
 
+from pacodec.common.grids import Grids, GridSpec
 from pacodec.engine import SegmentEncoder, State
-from pacodec.grids import Grids, GridSpec
 
 
 def check(segments: list[Grids], ordinal: bool = False) -> Engine:

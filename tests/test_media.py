@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pacodec.common.media import AudioPacket, AudioStream, ColorTags, VideoFormat
 from pacodec.errors import CorruptFileError, LimitError, PacodecError
-from pacodec.media import AudioPacket, AudioStream, ColorTags, VideoFormat
 from pacodec.video.timeline import Timeline
 
 fractions = st.builds(Fraction, st.integers(1, 2**31 - 1), st.integers(1, 2**31 - 1))

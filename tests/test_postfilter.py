@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import pacodec
 from pacodec import limits
-from pacodec.autoencoders.crops import as_input
-from pacodec.autoencoders.filter_network import FilterNetwork
 from pacodec.errors import CorruptFileError, LimitError
+from pacodec.training.crops import as_input
+from pacodec.training.filter_network import FilterNetwork
 from pacodec.transforms import postfilter
 from pacodec.transforms.postfilter import MAX_BLOCKS, MAX_WIDTH, MIDDLE, NUMBERS, PostFilter, Shape
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from test_video import Clip
 
 import pacodec
-from pacodec.media import VideoFormat
+from pacodec.common.media import VideoFormat
 from pacodec.video.writer import VideoWriter
 
 COLOURS = np.random.default_rng(7).integers(0, 256, (16, 3), np.uint8)

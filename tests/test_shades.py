@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pacodec
+from pacodec.common.zstd_frames import pack
 from pacodec.decoder import Decoder
 from pacodec.errors import CorruptFileError, LimitError, QualityError
 from pacodec.gop.survey import SAMPLE_FRAMES
 from pacodec.transforms.palette import learn_palette
 from pacodec.transforms.two_level_palette import ShadesTransform, frequent_colours, occurring_palette, without
 from pacodec.video.sample import sample_frames
-from pacodec.zstd_frames import pack
 
 
 def noise(*shape, seed=0, levels=256):

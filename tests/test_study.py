@@ -11,7 +11,6 @@ import pytest
 from conftest import cli, make_video, screen
 
 import pacodec
-from pacodec.autoencoders.loop import Progress
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
 from pacodec.study import run as study_run
 from pacodec.study.dataset import Dataset, prepare
@@ -21,6 +20,7 @@ from pacodec.study.published import PUBLISHED
 from pacodec.study.run import run
 from pacodec.study.tables import shortfalls
 from pacodec.study.train import Workshop
+from pacodec.training.loop import Progress
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 

@@ -5,16 +5,16 @@ import pytest
 import torch
 
 from pacodec.autoencoders.components import principal_components
-from pacodec.autoencoders.fit import fit, fit_in_phases, measure_psnr, to_images
 from pacodec.autoencoders.layers import GroupLinear
 from pacodec.autoencoders.learned_quantization import LearnedQuantization
-from pacodec.autoencoders.loop import Plan, saved_plan, shorten
 from pacodec.autoencoders.neural import NeuralTransform
 from pacodec.autoencoders.quantizers import QUANTIZERS
 from pacodec.autoencoders.registry import build
-from pacodec.autoencoders.train import package
 from pacodec.errors import CorruptFileError, LimitError
 from pacodec.models.files import ModelFile
+from pacodec.training.autoencoder import package
+from pacodec.training.fit import fit, fit_in_phases, measure_psnr, to_images
+from pacodec.training.loop import Plan, saved_plan, shorten
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -107,7 +107,7 @@ def test_codes_of_components_use_their_range_and_no_frame_leaves_it():
 
 def test_normalisation_keeps_moving_until_the_network_is_settled(monkeypatch):
     frozen = []
-    monkeypatch.setattr("pacodec.autoencoders.fit.freeze_normalisation", frozen.append)
+    monkeypatch.setattr("pacodec.training.fit.freeze_normalisation", frozen.append)
     for arch, expected in (("conv4", 20), ("vae", 3)):
         frozen.clear()
         torch.manual_seed(0)
@@ -142,9 +142,9 @@ def test_minutes_become_steps_whatever_a_run_does_once(monkeypatch, tmp_path):
         clock[0] += 1
         return sum(parameter.sum() for parameter in network.parameters()) * 0
 
-    monkeypatch.setattr("pacodec.autoencoders.fit.monotonic", lambda: clock[0])
-    monkeypatch.setattr("pacodec.autoencoders.loop.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("pacodec.autoencoders.fit._motion", slow)
+    monkeypatch.setattr("pacodec.training.fit.monotonic", lambda: clock[0])
+    monkeypatch.setattr("pacodec.training.loop.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("pacodec.training.fit._motion", slow)
     monkeypatch.setattr("pacodec.autoencoders.conv.ConvAutoencoder.loss", loss)
     network, plan = build("conv4", {}), Plan(1, arch="conv4", batch=2, crop=32)
     where = {"device": CPU, "checkpoint": tmp_path / "checkpoint"}

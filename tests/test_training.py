@@ -9,14 +9,14 @@ from clips import make_clip
 from conftest import cli
 
 import pacodec
-from pacodec.autoencoders.fit import CropSampler, fit, measure_psnr
-from pacodec.autoencoders.loop import Plan, learning_rate_at
 from pacodec.autoencoders.registry import build
-from pacodec.autoencoders.train import load_footage
+from pacodec.common.media import Frame
+from pacodec.common.metrics import psnr
 from pacodec.errors import CorruptFileError, FileAccessError, UnsupportedError, UsageError
-from pacodec.media import Frame
-from pacodec.metrics import psnr
 from pacodec.models.files import ModelFile
+from pacodec.training.autoencoder import load_footage
+from pacodec.training.fit import CropSampler, fit, measure_psnr
+from pacodec.training.loop import Plan, learning_rate_at
 from pacodec.training.request import CHECKPOINT_SUFFIX, Progress
 from pacodec.training.train import train
 from pacodec.video.reader import VideoReader

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pacodec.autoencoders.fit import to_images
 from pacodec.autoencoders.neural import NeuralTransform
 from pacodec.autoencoders.quantizers import QUANTIZERS
 from pacodec.autoencoders.registry import ARCHITECTURES, build
-from pacodec.autoencoders.train import package
 from pacodec.errors import CorruptFileError, LimitError, PacodecError, UnsupportedError
 from pacodec.models.files import ModelFile
+from pacodec.training.autoencoder import package
+from pacodec.training.fit import to_images
 from pacodec.transforms.palette import MAX_CORRECTION_STEP, PaletteTransform, learn_palette
 from pacodec.video.resize import resize
 

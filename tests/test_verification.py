@@ -8,10 +8,10 @@ from conftest import cli
 import pacodec
 from pacodec.autoencoders.names import AUTOENCODERS
 from pacodec.autoencoders.registry import ARCHITECTURES
+from pacodec.common.zstd_frames import StreamReader, stream_compressor
 from pacodec.container import Reader
 from pacodec.errors import CorruptFileError
 from pacodec.models.files import ModelFile
-from pacodec.zstd_frames import StreamReader, stream_compressor
 
 
 def test_the_names_of_autoencoders_are_those_of_the_architectures():

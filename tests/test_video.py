@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from clips import TIME_BASE, make_clip, make_sound
 
+from pacodec.common.media import AudioPacket, ColorTags, Frame, VideoFormat
 from pacodec.errors import CorruptFileError, FileAccessError, LimitError, PacodecError, UsageError
-from pacodec.media import AudioPacket, ColorTags, Frame, VideoFormat
 from pacodec.video.reader import VideoReader
 from pacodec.video.sample import sample_frames
 from pacodec.video.writer import VideoWriter

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import cli, leftovers, make_video, screen
 
-from pacodec.media import VideoFormat
+from pacodec.common.media import VideoFormat
 from pacodec.video.writer import VideoWriter
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacodec.metrics import Distortion, psnr
+from pacodec.common.metrics import Distortion, psnr
 
 
 def pictures(seed, frames=6, size=(12, 20)):

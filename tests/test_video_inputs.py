@@ -10,8 +10,8 @@ import pytest
 from clips import make_clip, picture
 from PIL import Image
 
+from pacodec.common.media import Frame
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
-from pacodec.media import Frame
 from pacodec.video.reader import VideoReader
 from pacodec.video.sample import sample_frames
 

@@ -12,8 +12,8 @@ from conftest import cli, leftovers, make_video, screen
 from PIL import Image
 from test_video import Clip, psnr
 
+from pacodec.common.media import VideoFormat
 from pacodec.errors import UsageError
-from pacodec.media import VideoFormat
 from pacodec.video.writer import VideoWriter
 
 TIMES = [0, 40, 100, 500, 530, 600, 1000, 1040]

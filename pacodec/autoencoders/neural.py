@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from pacodec.autoencoders.autoencoder import Autoencoder
 from pacodec.autoencoders.registry import build
+from pacodec.common.media import Pictures
 from pacodec.errors import CorruptFileError, UsageError
 from pacodec.models.files import ModelFile
-from pacodec.transforms.base import Pictures
 from pacodec.video.resize import resize
 
 # In a forked child OpenMP's threads are not there, and a network would wait for them for ever.

@@ -5,18 +5,18 @@ A quantizer's parameters are a plain mapping that travels with each GOP; decodin
 
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pacodec.errors import CorruptFileError, UsageError
+from pacodec.transforms.base import Parameters
 
 Latents = NDArray[np.float32]
 """float32 [n, C, h, w]."""
 Codes = NDArray[np.uint8]
 """uint8 [n, bytes_per_value * C, h, w]."""
-Parameters = Mapping[str, Any]
 
 MAX_LEVELS = 256
 HISTOGRAM_BINS = 1 << 16

@@ -17,8 +17,8 @@ from pacodec.base_layer.colour import Colour
 from pacodec.base_layer.encoders import DEFAULT_QUALITY, LADDER, CodedPictures, Stretch, Trial, estimate
 from pacodec.base_layer.pipeline import GOP_PIXELS, GOP_SECONDS, Plan
 from pacodec.base_layer.stream import AV1, DECODERS, H264, SOURCE
+from pacodec.common.media import Frame, VideoFormat
 from pacodec.errors import EstimateError
-from pacodec.media import Frame, VideoFormat
 from pacodec.options import EncodeOptions
 from pacodec.video.color import RgbConverter, has_alpha
 from pacodec.video.demuxer import FfmpegFootage

@@ -9,10 +9,10 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from pacodec.common.media import RGB_MATRIX, UNSPECIFIED, Image
 from pacodec.container import packing
 from pacodec.engine.library import core
 from pacodec.errors import CorruptFileError, LimitError
-from pacodec.media import RGB_MATRIX, UNSPECIFIED, Image
 from pacodec.video.color import has_matrix
 
 _SUBSAMPLINGS = {"420": (1, 1), "422": (1, 0), "444": (0, 0)}

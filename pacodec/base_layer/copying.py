@@ -17,9 +17,9 @@ from av.video.stream import VideoStream
 from pacodec.base_layer.decoding import packets_of
 from pacodec.base_layer.obus import sequence_header
 from pacodec.base_layer.stream import AV1, HIDDEN, SOURCE, CodedStream, StoredPacket, streams_of
+from pacodec.common.media import AudioPacket, VideoFormat
 from pacodec.container import Gop, Reader
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
-from pacodec.media import AudioPacket, VideoFormat
 from pacodec.transforms.base import PICTURE
 from pacodec.video.audio import add_audio_track, check_audio_codec
 from pacodec.video.sink import Target, VideoSink

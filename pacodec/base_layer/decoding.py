@@ -11,10 +11,11 @@ from pacodec import limits
 from pacodec.base_layer.colour import FORMATS
 from pacodec.base_layer.obus import pack_obus, unpack_obus
 from pacodec.base_layer.stream import AV1, HIDDEN, CodedStream, StoredPacket, decoded, pack, streams_of, unpack
+from pacodec.common.grids import Grids, GridSpec
+from pacodec.common.media import Pictures
 from pacodec.container import Component, Gop, Header
 from pacodec.errors import CorruptFileError, UnsupportedError
-from pacodec.grids import Grids, GridSpec
-from pacodec.transforms.base import PICTURE, Pictures
+from pacodec.transforms.base import PICTURE
 
 _DECODER_PICTURES = 12
 """Pictures that a decoder keeps, about: references, and those that its threads work on."""

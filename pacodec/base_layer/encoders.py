@@ -16,9 +16,9 @@ from av.packet import Packet
 from pacodec.base_layer.colour import LOCATIONS, Colour
 from pacodec.base_layer.source_packets import picture_crc
 from pacodec.base_layer.stream import AV1, H264, CodedStream, StoredPacket
+from pacodec.common.media import ColorTags, Image
+from pacodec.common.metrics import Distortion
 from pacodec.errors import EstimateError
-from pacodec.media import ColorTags, Image
-from pacodec.metrics import Distortion
 from pacodec.video.color import YuvConverter, color_tags
 
 LADDER = {1: 32.0, 2: 35.0, 3: 38.0, 4: 42.0, 5: 46.0}

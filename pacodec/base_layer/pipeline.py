@@ -18,13 +18,13 @@ from pacodec.base_layer.decoding import payload_of, picture_spec
 from pacodec.base_layer.encoders import CodedPictures, PictureCoder, QuantizerSearch, Settings, release_memory
 from pacodec.base_layer.source_packets import PacketGroup, SourcePackets, independent_groups, picture_crc
 from pacodec.base_layer.stream import HIDDEN, SOURCE
+from pacodec.common.media import AudioPacket, Frame, Image
+from pacodec.common.metrics import Distortion
 from pacodec.container import Component, Gop, Header, Writer
+from pacodec.container.header import WRITER
 from pacodec.errors import EstimateError
-from pacodec.gop.pipeline import EncodeReport, Progress
-from pacodec.media import AudioPacket, Frame, Image
-from pacodec.metadata import WRITER
-from pacodec.metrics import Distortion
 from pacodec.options import EncodeOptions
+from pacodec.reports import EncodeReport, Progress
 from pacodec.transforms.base import PICTURE
 from pacodec.video.reader import VideoReader
 

@@ -14,8 +14,8 @@ from av.error import FFmpegError
 from pacodec import limits
 from pacodec.base_layer.colour import Colour
 from pacodec.base_layer.stream import DECODERS, MAX_PACKETS, CodedStream, StoredPacket, decoded
+from pacodec.common.media import Image
 from pacodec.errors import CorruptFileError, EstimateError
-from pacodec.media import Image
 from pacodec.video.source import open_video, read_failure
 
 

@@ -7,8 +7,8 @@ import click
 
 from pacodec.cli import options
 from pacodec.cli.run import ProgressLine, print_json, say, size
+from pacodec.common.naming import naming
 from pacodec.errors import CorruptFileError
-from pacodec.naming import naming
 
 if TYPE_CHECKING:
     from pacodec.export import DecodeReport

@@ -7,9 +7,9 @@ import click
 
 from pacodec.cli import options
 from pacodec.cli.run import StatusLine, say
+from pacodec.common.files import check_target, write_whole
+from pacodec.common.naming import STANDARD_STREAM
 from pacodec.errors import UsageError
-from pacodec.files import check_target, write_whole
-from pacodec.naming import STANDARD_STREAM
 
 
 @click.command(epilog="Example: pacodec eval play.mp4 -m default -m conv4 --html report.html")

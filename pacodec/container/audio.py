@@ -16,11 +16,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from pacodec import limits
+from pacodec.common.media import AudioPacket
+from pacodec.common.zstd_frames import pack, unpack
 from pacodec.container.gop import MAX_PTS
 from pacodec.container.packing import MAX_VARINT_BYTES, decode_varints, encode_varints, unzigzag, zigzag
 from pacodec.errors import CorruptFileError
-from pacodec.media import AudioPacket
-from pacodec.zstd_frames import pack, unpack
 
 FIELDS = struct.Struct("<II")
 COLUMNS = 5

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
+from pacodec.common.zstd_frames import pack, unpack
 from pacodec.container import packing
 from pacodec.container.header import Component
 from pacodec.container.packing import MAX_VARINT_BYTES, decode_varints, encode_varints, unzigzag, zigzag
 from pacodec.errors import CorruptFileError
-from pacodec.zstd_frames import pack, unpack
 
 FIELDS = struct.Struct("<IIIII")
 MAX_PTS = 1 << 59

@@ -29,16 +29,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from pacodec import limits
+from pacodec import __version__, limits
+from pacodec.common.grids import GridSpec
+from pacodec.common.media import VideoFormat
 from pacodec.container import chunks, packing
 from pacodec.container.chunks import Chunk
 from pacodec.container.source import SizedSource, Source
 from pacodec.errors import CorruptFileError, LimitError, UnsupportedError
-from pacodec.grids import GridSpec
-from pacodec.media import VideoFormat
 
 MAGIC = b"\x89PAC\r\n\x1a\n"
 VERSION = 2
+WRITER = f"pacodec {__version__}"
+"""What the header of a file says that wrote it."""
 FIELDS = struct.Struct("<8sBBHI")
 CRC = struct.Struct("<I")
 PREAMBLE_BYTES = FIELDS.size + CRC.size

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from pacodec.common.media import AudioPacket
 from pacodec.container import chunks
 from pacodec.container.audio import unpack_audio
 from pacodec.container.gop import Gop
@@ -27,7 +28,6 @@ from pacodec.container.recovery import (
 from pacodec.container.reference import read_reference, reference_chunk
 from pacodec.container.source import Readable, StreamSource, open_source
 from pacodec.errors import CorruptFileError, PacodecError, UnsupportedError
-from pacodec.media import AudioPacket
 
 
 class Reader:

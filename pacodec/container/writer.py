@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO, Self
 
+from pacodec.common.media import AudioPacket
 from pacodec.container import chunks
 from pacodec.container.audio import pack_audio
 from pacodec.container.gop import Gop
@@ -15,7 +16,6 @@ from pacodec.container.index import GopEntry, Index
 from pacodec.container.reader import Reader
 from pacodec.container.reference import pack_reference
 from pacodec.errors import FileAccessError, UsageError
-from pacodec.media import AudioPacket
 
 
 class Writer:

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from pacodec.grids import Grids
+from pacodec.common.grids import Grids
 
 
 class GridEncoder(Protocol):

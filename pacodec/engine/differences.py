@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from pacodec.grids import Grids, GridSpec
-from pacodec.zstd_frames import WINDOW_BITS, StreamReader, stream_compressor
+from pacodec.common.grids import Grids, GridSpec
+from pacodec.common.zstd_frames import WINDOW_BITS, StreamReader, stream_compressor
 
 LEVEL = 19
 

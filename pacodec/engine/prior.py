@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pacodec import limits
+from pacodec.common.grids import Grids, GridSpec
 from pacodec.engine.state import SegmentDecoder, SegmentEncoder, State
 from pacodec.errors import CorruptFileError
-from pacodec.grids import Grids, GridSpec
 
 _BATCH_BYTES = 1 << 20
 """Codes replayed at a time."""

@@ -14,11 +14,11 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
+from pacodec.common.grids import GridSpec
 from pacodec.engine.general_start import general_start
 from pacodec.engine.library import fingerprint
 from pacodec.engine.prior import Prior, Recording, replay
 from pacodec.engine.state import State, state_bytes
-from pacodec.grids import GridSpec
 
 SWITCH = "PACODEC_STATE_CACHE"
 """Environment variable: `off` switches the cache off, a path is its folder."""

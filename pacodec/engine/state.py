@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
+from pacodec.common.grids import Grids, GridSpec
 from pacodec.engine.general_start import general_start
 from pacodec.engine.library import core
 from pacodec.errors import CorruptFileError, LimitError
-from pacodec.grids import Grids, GridSpec
 
 Costs = NDArray[np.uint16]
 """What coding j where i was meant costs, in 1/256 bit, uint16 [256, 256]."""

@@ -12,12 +12,12 @@ import av
 import numpy as np
 from av.video.plane import VideoPlane
 
+from pacodec.common.media import Image
 from pacodec.errors import UsageError
 from pacodec.evaluation.clips import Clip
 from pacodec.evaluation.codecs import Encoded
 from pacodec.evaluation.ffmpeg import ONE_KEYFRAME, decode_packets
 from pacodec.evaluation.planes import RGB_FORMATS, Chroma, Planes
-from pacodec.media import Image
 
 PROGRAM = "aomenc"
 _CHROMA = {"yuv444p": "444", "yuv420p": "420", "gbrp": "444"}

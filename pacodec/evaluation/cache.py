@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pacodec.common.files import replacing
 from pacodec.errors import FileAccessError
 from pacodec.evaluation.clips import Clip
 from pacodec.evaluation.codecs import Codec
-from pacodec.files import replacing
 
 REVISION = 1
 """To be raised when what is measured, or how, changes."""

@@ -11,9 +11,8 @@ from typing import Any, Self
 import numpy as np
 from av.error import FFmpegError
 
+from pacodec.common.media import Image, Pictures, VideoFormat
 from pacodec.errors import CorruptFileError
-from pacodec.media import Image, VideoFormat
-from pacodec.transforms.base import Pictures
 from pacodec.video.color import RgbConverter
 from pacodec.video.resize import resize
 from pacodec.video.source import open_video

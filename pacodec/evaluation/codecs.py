@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from pacodec.common.media import Image
 from pacodec.evaluation.clips import Clip
-from pacodec.media import Image
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import IO, Literal, Protocol
 import numpy as np
 import zstandard
 
+from pacodec.common.media import Image
 from pacodec.evaluation.clips import Clip
 from pacodec.evaluation.codecs import Encoded
-from pacodec.media import Image
 
 
 class _Compressor(Protocol):

@@ -8,10 +8,10 @@ import av
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 
+from pacodec.common.media import Image
 from pacodec.evaluation.clips import Clip
 from pacodec.evaluation.codecs import Encoded
 from pacodec.evaluation.planes import Chroma, Planes
-from pacodec.media import Image
 
 ONE_KEYFRAME = 9999
 """Frames from a keyframe to the next that no clip reaches."""

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 
 import pacodec
+from pacodec.common.media import Image
 from pacodec.evaluation.clips import Clip
 from pacodec.evaluation.codecs import Encoded
-from pacodec.media import Image
 from pacodec.models import library as models
 
 

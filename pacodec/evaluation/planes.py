@@ -6,9 +6,8 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from pacodec.media import ColorTags, Image
-from pacodec.metrics import psnr
-from pacodec.transforms.base import Pictures
+from pacodec.common.media import ColorTags, Image, Pictures
+from pacodec.common.metrics import psnr
 from pacodec.video.color import RgbConverter, YuvConverter, coded_tags, rgb_tags
 
 RGB_FORMATS = ("rgb24", "gbrp")

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pacodec.common.media import Image
 from pacodec.evaluation.cache import describe
 from pacodec.evaluation.clips import Clip
 from pacodec.evaluation.curves import Setting
 from pacodec.evaluation.matrix import Measurement, Task
 from pacodec.evaluation.worker import codec_of, read_packets
-from pacodec.media import Image
 
 WORST_FRAMES = 3
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from pacodec.autoencoders.names import AUTOENCODERS
 from pacodec.autoencoders.quantizers import QUANTIZERS
+from pacodec.common.grids import Grids
 from pacodec.container import Gop, Header
 from pacodec.errors import CorruptFileError, UnsupportedError
-from pacodec.grids import Grids
+from pacodec.gop.grid_transforms import transform_for
 from pacodec.models.files import ModelFile
-from pacodec.transforms.base import PICTURE
-from pacodec.transforms.grid_transform import GridTransform, transform_for
+from pacodec.transforms.base import PICTURE, GridTransform
 
 _PIECE = 1 << 18
 """Places looked at at once."""

@@ -7,20 +7,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pacodec.common.colours import MAX_COLOURS
+from pacodec.common.media import Image
+from pacodec.common.metrics import Distortion
+from pacodec.common.naming import naming
 from pacodec.errors import CorruptFileError, LimitError, ModelError, QualityError, UnsupportedError, UsageError
 from pacodec.gop import rate_distortion
+from pacodec.gop.grid_transforms import PaletteGrids, latent_grids
 from pacodec.gop.rate_distortion import RateDistortion
 from pacodec.gop.survey import Survey
-from pacodec.media import Image
-from pacodec.metrics import Distortion
 from pacodec.models import library
 from pacodec.models.files import ModelFile
 from pacodec.models.matching import matching_model
 from pacodec.models.recording import RECORDING, model_colours, model_noise, model_palette, model_postfilter
-from pacodec.naming import naming
 from pacodec.options import QUALITIES, EncodeOptions
-from pacodec.transforms.grid_transform import GridTransform, PaletteGrids, latent_grids
-from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform, learn_palette
+from pacodec.transforms.base import GridTransform
+from pacodec.transforms.palette import PaletteTransform, learn_palette
 from pacodec.transforms.postfilter import PostFilter
 from pacodec.transforms.two_level_palette import ShadesTransform, frequent_colours, occurring_palette, without
 

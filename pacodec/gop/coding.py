@@ -9,19 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
-from pacodec.autoencoders.quantizers import Parameters
+from pacodec.common.grids import Grids, GridSpec
+from pacodec.common.media import Image, Pictures
+from pacodec.common.metrics import Distortion, row_errors
 from pacodec.container import ENGINE, Component, Gop
 from pacodec.engine import DifferencesDecoder, DifferencesEncoder, Prior, SegmentEncoder, State
 from pacodec.errors import CorruptFileError
 from pacodec.gop.priors import NONE, Decoders
 from pacodec.gop.rate_distortion import RateDistortion
 from pacodec.gop.viterbi import MOST_FRAMES, steady_codes
-from pacodec.grids import Grids, GridSpec
-from pacodec.media import Image
-from pacodec.metrics import Distortion, row_errors
-from pacodec.transforms.base import Pictures
+from pacodec.transforms.base import GridTransform, Parameters
 from pacodec.transforms.changes import changed_rows
-from pacodec.transforms.grid_transform import GridTransform
 
 BATCH_FRAMES = 16
 """Grids decoded at a time when running through a GOP, at most."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from pacodec import limits
-from pacodec.grids import GridSpec
-from pacodec.media import Frame, Image, VideoFormat
+from pacodec.common.grids import GridSpec
+from pacodec.common.media import Frame, Image, VideoFormat
 from pacodec.transforms.changes import changed_pixels
 
 GOP_PIXELS = 1_000_000

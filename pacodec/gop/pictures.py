@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
+from pacodec.common.grids import Grids
+from pacodec.common.media import Pictures
 from pacodec.container import Gop, Header
 from pacodec.errors import CorruptFileError, LimitError
 from pacodec.gop.coding import batch_frames, decode_gop
 from pacodec.gop.parallel import in_order
 from pacodec.gop.priors import Decoders
-from pacodec.grids import Grids
-from pacodec.transforms.base import Pictures
-from pacodec.transforms.grid_transform import GridTransform
+from pacodec.transforms.base import GridTransform
 
 AHEAD_BYTES = 16 << 20
 """Codes that wait, decoded, for the pictures to be made, a GOP."""

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from time import monotonic
 from typing import Any, BinaryIO, Protocol
@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
-from pacodec.autoencoders.quantizers import Parameters
+from pacodec.common.media import AudioPacket, Frame, Image, Pictures
+from pacodec.common.metrics import Distortion
 from pacodec.container import Gop, Header, Writer
+from pacodec.container.header import WRITER
 from pacodec.engine import Prior
 from pacodec.errors import EstimateError, LimitError, UsageError
 from pacodec.gop.choose import Choice
@@ -24,55 +26,15 @@ from pacodec.gop.priors import NONE, model_prior
 from pacodec.gop.rate_distortion import candidates
 from pacodec.gop.reference import Reference, choose_reference
 from pacodec.gop.survey import Survey
-from pacodec.media import AudioPacket, Frame, Image
-from pacodec.metadata import WRITER
-from pacodec.metrics import Distortion
 from pacodec.options import EncodeOptions
-from pacodec.transforms.base import Pictures
+from pacodec.reports import EncodeReport, Progress
+from pacodec.transforms.base import Parameters
 from pacodec.video.reader import VideoReader
 
 BATCH_PIXELS = 1 << 19
 """Pixels analysed at a time: 16 frames of 160 x 200."""
 WAITING_BYTES = 32 * limits.MIB
 """Latents and pictures that may wait for the engine, a GOP."""
-
-Progress = Callable[[int, int | None], None]
-"""Takes the frames done and the frames expected, None where that is not known."""
-
-
-@dataclass(frozen=True)
-class EncodeReport:
-    """What `encode` did. Sizes in bytes, times in seconds, PSNR in dB (RGB, error pooled over `psnr_frames` frames).
-
-    `coders` tells how many GOPs each coder made, `psnr_low` is the PSNR of the worst frame, `seconds` do not count
-    looking at the footage and choosing.
-    """
-
-    frames: int
-    repeats: int
-    width: int
-    height: int
-    duration: float
-    transform: str
-    quantizer: str
-    coders: dict[str, int]
-    model: str | None
-    reason: str
-    gops: int
-    bytes: int
-    raw_bytes: int
-    source_bytes: int | None
-    exact: bool
-    psnr: float
-    psnr_low: float
-    psnr_frames: int
-    seconds: float
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def ratio(self) -> float:
-        """Raw RGB bytes over bytes of the file."""
-        return self.raw_bytes / self.bytes
 
 
 class Journal(Protocol):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pacodec import limits
+from pacodec.common.grids import Grids, GridSpec
 from pacodec.container import ENGINE, Gop
 from pacodec.engine import (
     DifferencesDecoder,
@@ -20,7 +21,6 @@ from pacodec.engine import (
 )
 from pacodec.engine.snapshots import prior_of
 from pacodec.errors import CorruptFileError, UnsupportedError
-from pacodec.grids import Grids, GridSpec
 from pacodec.models.files import ModelFile
 from pacodec.models.recording import model_recording
 

@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from pacodec.common.files import failing, put_in_place
+from pacodec.common.metrics import Distortion
 from pacodec.container import sound_until
 from pacodec.errors import CorruptFileError, FileAccessError, QualityError, UsageError
-from pacodec.files import failing, put_in_place
-from pacodec.metrics import Distortion
 
 PART_SUFFIX, JOURNAL_SUFFIX = ".part", ".part.journal"
 

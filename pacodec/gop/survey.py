@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
+from pacodec.common.grids import GridSpec
+from pacodec.common.media import Frame, Image, Pictures
 from pacodec.engine import DifferencesDecoder, DifferencesEncoder
 from pacodec.gop.cutting import Cutter, GopBounds
-from pacodec.grids import GridSpec
-from pacodec.media import Frame, Image
-from pacodec.transforms.base import Pictures
-from pacodec.transforms.colours import ColourSet
+from pacodec.transforms.colour_set import ColourSet
 from pacodec.video.reader import VideoReader
 from pacodec.video.sample import sample_frames
 

@@ -7,12 +7,12 @@ import numpy as np
 
 from pacodec.base_layer.choice import Footage, GridTrial
 from pacodec.base_layer.encoders import Stretch
+from pacodec.common.media import Image
+from pacodec.common.metrics import Distortion
 from pacodec.gop.choose import Choice
 from pacodec.gop.coding import CodedGop, GopEncoding, LatentBatch, encode_gop
 from pacodec.gop.priors import model_prior
 from pacodec.gop.rate_distortion import candidates
-from pacodec.media import Image
-from pacodec.metrics import Distortion
 from pacodec.models.matching import matching_model
 from pacodec.options import EncodeOptions
 

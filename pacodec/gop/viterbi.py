@@ -8,7 +8,7 @@ does. What a change really costs the engine knows, and chooses once more when it
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.grids import Grids
+from pacodec.common.grids import Grids
 
 _NUMBERS = 1 << 16
 """Costs that are worked on at a time: what fits into a cache."""

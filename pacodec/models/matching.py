@@ -6,16 +6,17 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from pacodec.common.colours import MAX_COLOURS
+from pacodec.common.grids import Grids, GridSpec
+from pacodec.common.media import Image
+from pacodec.common.metrics import Distortion
 from pacodec.engine import Prior, SegmentEncoder, State
 from pacodec.engine.snapshots import prior_of
 from pacodec.errors import CorruptFileError, LimitError, UnsupportedError
-from pacodec.grids import Grids, GridSpec
-from pacodec.media import Image
-from pacodec.metrics import Distortion
 from pacodec.models import library
 from pacodec.models.files import ModelFile
 from pacodec.models.recording import RECORDING, model_palette, model_recording
-from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform, learn_palette
+from pacodec.transforms.palette import PaletteTransform, learn_palette
 
 LEAST_PSNR = 40.0
 """dB of the sample in a model's colours, for it to be the model's kind of footage."""

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
+from pacodec.common.colours import MAX_COLOURS
+from pacodec.common.grids import GridSpec
 from pacodec.engine.prior import Recording, Segment
 from pacodec.errors import CorruptFileError
-from pacodec.grids import GridSpec
 from pacodec.models.files import ModelFile
-from pacodec.transforms.palette import MAX_COLOURS, pack_palette
+from pacodec.transforms.palette import pack_palette
 from pacodec.transforms.postfilter import POSTFILTER, PostFilter, Shape
 
 RECORDING = "recording"

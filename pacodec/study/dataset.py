@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from pacodec.autoencoders.fit import Frames
+from pacodec.common.files import fingerprint, write_whole, writing
+from pacodec.common.media import Frame
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
-from pacodec.files import fingerprint, write_whole, writing
 from pacodec.gop.parallel import cores
-from pacodec.media import Frame
+from pacodec.training.fit import Frames
 from pacodec.video.reader import VideoReader
 from pacodec.video.resize import resize
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from time import monotonic
 
-from pacodec.files import write_whole
+from pacodec.common.files import write_whole
 from pacodec.training.request import Progress
 
 

@@ -12,24 +12,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.autoencoders.fit import Frames
-from pacodec.autoencoders.loop import Plan
 from pacodec.autoencoders.neural import NeuralTransform
 from pacodec.autoencoders.quantizers import QUANTIZERS
+from pacodec.common.media import VideoFormat
 from pacodec.container import Reader
 from pacodec.evaluation.quality import measure
 from pacodec.gop.choose import Choice
+from pacodec.gop.grid_transforms import FULL_LEVELS, LatentGrids
 from pacodec.gop.pictures import GopPictures
 from pacodec.gop.pipeline import Pipeline
 from pacodec.gop.priors import GopDecoders
-from pacodec.media import VideoFormat
 from pacodec.models.files import ModelFile
 from pacodec.options import EncodeOptions
 from pacodec.study.dataset import HEIGHT, WIDTH
 from pacodec.study.networks import Row
 from pacodec.study.published import DEMOS, published
 from pacodec.study.results import Coded, Quality, Result, mean, mean_quality
-from pacodec.transforms.grid_transform import FULL_LEVELS, LatentGrids
+from pacodec.training.fit import Frames
+from pacodec.training.loop import Plan
 from pacodec.video.reader import VideoReader
 from pacodec.video.writer import VideoWriter
 

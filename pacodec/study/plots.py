@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from pacodec.autoencoders.fit import Frames
-from pacodec.media import Image
+from pacodec.common.media import Image
 from pacodec.study.results import Result
+from pacodec.training.fit import Frames
 
 COLOURS = {
     "pca": "#999999",

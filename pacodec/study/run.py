@@ -5,9 +5,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pacodec.autoencoders.fit import Frames
 from pacodec.autoencoders.neural import choose_device
-from pacodec.files import write_whole
+from pacodec.common.files import write_whole
 from pacodec.study.dataset import EVERY, ROLES, Dataset
 from pacodec.study.measure import Bench, TestClips, measure_row
 from pacodec.study.networks import Network, Row, select
@@ -15,6 +14,7 @@ from pacodec.study.plots import draw_ratios, draw_strip
 from pacodec.study.results import MEASURE, Result
 from pacodec.study.tables import shortfalls, study_tables
 from pacodec.study.train import COMPACT, Workshop, needed
+from pacodec.training.fit import Frames
 from pacodec.training.request import Progress
 
 DEFAULT_MINUTES = 150.0

@@ -13,20 +13,20 @@ from torch import Tensor
 from pacodec.autoencoders.autoencoder import Autoencoder
 from pacodec.autoencoders.blocks import COLUMNS, ROWS, BlockAutoencoder
 from pacodec.autoencoders.components import Components, principal_components
-from pacodec.autoencoders.fit import INITIAL_FRAMES, Frames, fit_in_phases, measure_psnr, to_images
 from pacodec.autoencoders.learned_quantization import LearnedQuantization
-from pacodec.autoencoders.loop import Plan, shorten
 from pacodec.autoencoders.neural import load_autoencoder
 from pacodec.autoencoders.pca import PrincipalComponents
 from pacodec.autoencoders.registry import build
-from pacodec.autoencoders.train import Dump, package
 from pacodec.autoencoders.vae import VariationalAutoencoder
+from pacodec.common.files import replacing
 from pacodec.errors import CorruptFileError
-from pacodec.files import replacing
 from pacodec.models.files import SUFFIX, ModelFile, ModelInfo, dump, dump_arrays
 from pacodec.study.dataset import HEIGHT, WIDTH, Dataset
 from pacodec.study.journal import Journal
 from pacodec.study.networks import NETWORKS, Network
+from pacodec.training.autoencoder import Dump, package
+from pacodec.training.fit import INITIAL_FRAMES, Frames, fit_in_phases, measure_psnr, to_images
+from pacodec.training.loop import Plan, shorten
 from pacodec.training.request import CHECKPOINT_SUFFIX, Progress
 
 COMPACT = "-compact"

@@ -9,21 +9,22 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from pacodec.common.colours import MAX_COLOURS
+from pacodec.common.grids import Grids, GridSpec
+from pacodec.common.media import Image
+from pacodec.common.metrics import Distortion
 from pacodec.engine import DifferencesDecoder, DifferencesEncoder
 from pacodec.errors import UsageError
 from pacodec.gop import rate_distortion
 from pacodec.gop.rate_distortion import RateDistortion
 from pacodec.gop.viterbi import steady_codes
-from pacodec.grids import Grids, GridSpec
 from pacodec.limits import MIB
-from pacodec.media import Image
-from pacodec.metrics import Distortion
 from pacodec.training.holding_out import Part, split
 from pacodec.training.pairs import Pairs
 from pacodec.training.survey import pictures, survey_clips
 from pacodec.transforms.changes import changed_pixels
-from pacodec.transforms.colours import ColourSet
-from pacodec.transforms.palette import MAX_COLOURS, PaletteTransform, colour_errors, learn_palette
+from pacodec.transforms.colour_set import ColourSet
+from pacodec.transforms.palette import PaletteTransform, colour_errors, learn_palette
 from pacodec.transforms.two_level_palette import ShadesTransform, frequent_colours, without
 from pacodec.video.reader import VideoReader
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import zstandard
 
+from pacodec.common.grids import GridSpec
+from pacodec.common.media import Frame
 from pacodec.engine.library import core
 from pacodec.engine.state import SegmentEncoder, State
-from pacodec.grids import GridSpec
-from pacodec.media import Frame
 from pacodec.transforms.palette import PaletteTransform, learn_palette
 from pacodec.video.reader import VideoReader
 

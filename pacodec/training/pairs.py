@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.media import Image
+from pacodec.common.media import Image
 
 
 @dataclass

@@ -10,7 +10,7 @@ import zstandard
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-from pacodec.grids import Grids
+from pacodec.common.grids import Grids
 
 _ZSTD_LEVEL = 19
 _XZ_LEVEL = 9 | lzma.PRESET_EXTREME

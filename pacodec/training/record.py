@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pacodec.common.grids import Grids
 from pacodec.engine import Prior, Recording, Segment, SegmentEncoder, State
 from pacodec.gop.parallel import cores
-from pacodec.grids import Grids
 from pacodec.models.files import ModelInfo, dump_arrays
 from pacodec.models.recording import NOISE, RECORDING
 from pacodec.training.footage import CodedFootage, CodeSegment, load_codes
@@ -55,7 +55,7 @@ def train_recording(request: Request) -> Trained:
     hyperparameters: dict[str, Any] = {NOISE: footage.noise}
     arrays: dict[str, NDArray[Any]] = {"palette": footage.palette}
     if footage.noise:
-        from pacodec.autoencoders.fit_filter import filtered_psnr, fit_filter  # torch, which nothing else here needs
+        from pacodec.training.fit_filter import filtered_psnr, fit_filter  # torch, which nothing else here needs
 
         fitted = fit_filter(request, footage)
         arrays |= fitted.export()

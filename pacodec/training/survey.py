@@ -6,10 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 
+from pacodec.common.media import Frame, Image
 from pacodec.limits import MIB
-from pacodec.media import Frame, Image
 from pacodec.training.holding_out import Part
-from pacodec.transforms.colours import ColourSet
+from pacodec.transforms.colour_set import ColourSet
 from pacodec.video.reader import VideoReader
 from pacodec.video.resize import resize
 

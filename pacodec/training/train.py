@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
+from pacodec.common.files import check_target, write_whole
 from pacodec.errors import UsageError
-from pacodec.files import check_target, write_whole
 from pacodec.models.files import SUFFIX
 from pacodec.models.recording import RECORDING
 from pacodec.training.record import train_recording
@@ -93,7 +93,7 @@ def train(
     if arch == RECORDING:
         trained = train_recording(request)
     else:
-        from pacodec.autoencoders.train import train_autoencoder
+        from pacodec.training.autoencoder import train_autoencoder
 
         trained = train_autoencoder(request, arch, rank)
     write_whole(target, trained.data)

@@ -15,8 +15,8 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from pacodec import limits
+from pacodec.common.media import Pictures
 from pacodec.errors import CorruptFileError
-from pacodec.transforms.base import Pictures
 from pacodec.transforms.integer_layer import MAX_ACTIVATION, IntegerLayer, Reals, activate
 
 FOLD = 2

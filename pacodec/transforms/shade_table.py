@@ -8,8 +8,8 @@ for the first); then the differences mod 256 of all shades from their palette co
 import numpy as np
 from numpy.typing import NDArray
 
+from pacodec.common.zstd_frames import pack, unpack
 from pacodec.errors import CorruptFileError
-from pacodec.zstd_frames import pack, unpack
 
 INDICES = 256
 MAX_SHADES = 254

@@ -11,16 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pacodec.common.colours import MAX_COLOURS, pack_colours, unpack_colours
+from pacodec.common.media import Pictures
 from pacodec.errors import CorruptFileError, QualityError
-from pacodec.transforms.base import Pictures
-from pacodec.transforms.palette import (
-    MAX_COLOURS,
-    nearest_colours,
-    pack_colours,
-    pack_palette,
-    unpack_colours,
-    unpack_palette,
-)
+from pacodec.transforms.palette import nearest_colours, pack_palette, unpack_palette
 from pacodec.transforms.shade_table import INDICES, LABELS, MAX_SHADES, Labels, ShadeTable
 
 _UNKNOWN = np.uint16(0xFFFF)  # its shade is 255, which no colour has

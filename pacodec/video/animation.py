@@ -16,8 +16,8 @@ from av.stream import Stream
 from PIL import Image, UnidentifiedImageError
 
 from pacodec import limits
+from pacodec.common.media import AudioStream
 from pacodec.errors import CorruptFileError, FileAccessError
-from pacodec.media import AudioStream
 from pacodec.video.source import Source, source_name, source_size
 
 _DEFAULT_MILLISECONDS = 100

@@ -7,8 +7,8 @@ import av
 from av.audio.stream import AudioStream as AvAudioStream
 from av.container import OutputContainer
 
+from pacodec.common.media import AudioStream
 from pacodec.errors import CorruptFileError, UsageError
-from pacodec.media import AudioStream
 
 _MAX_BIT_RATE = (1 << 31) - 1
 _LANGUAGE = re.compile(r"[A-Za-z0-9-]{1,16}")

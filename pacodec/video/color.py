@@ -5,7 +5,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from pacodec.media import RGB_MATRIX, UNSPECIFIED, ColorTags, Image
+from pacodec.common.media import RGB_MATRIX, UNSPECIFIED, ColorTags, Image
 
 # With these the result of swscale is the rounded exact one, and chroma between its samples is interpolated smoothly.
 _ACCURATE = (

@@ -13,8 +13,8 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 from PIL import Image as Picture
 
-from pacodec.media import ColorTags, Image, VideoFormat
-from pacodec.transforms.palette import MAX_COLOURS, pack_colours, unpack_colours
+from pacodec.common.colours import MAX_COLOURS, pack_colours, unpack_colours
+from pacodec.common.media import ColorTags, Image, VideoFormat
 from pacodec.video.color import YuvConverter, coded_tags, rgb_tags
 
 Codec = Literal["h264", "lossless"]

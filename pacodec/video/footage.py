@@ -10,7 +10,7 @@ import av
 from av.packet import Packet
 from av.stream import Stream
 
-from pacodec.media import AudioStream
+from pacodec.common.media import AudioStream
 
 
 class Footage(Protocol):

@@ -10,8 +10,8 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from pacodec.media import Image
-from pacodec.metrics import Distortion
+from pacodec.common.media import Image
+from pacodec.common.metrics import Distortion
 from pacodec.video.color import RgbConverter
 
 _SAMPLED = 8

@@ -11,11 +11,11 @@ from typing import Protocol
 import numpy as np
 from PIL import Image as Picture
 
+from pacodec.common.files import check_target, replacing
+from pacodec.common.media import AudioPacket, Image, VideoFormat
+from pacodec.common.metrics import Distortion
+from pacodec.common.naming import STANDARD_STREAM
 from pacodec.errors import FileAccessError, UsageError
-from pacodec.files import check_target, replacing
-from pacodec.media import AudioPacket, Image, VideoFormat
-from pacodec.metrics import Distortion
-from pacodec.naming import STANDARD_STREAM
 from pacodec.video.encoders import Codec
 from pacodec.video.sequence import existing, is_numbered, numbered
 from pacodec.video.writer import VideoWriter, form_of

@@ -13,8 +13,8 @@ from av.packet import Packet
 from av.stream import Stream
 
 from pacodec import limits
+from pacodec.common.media import AudioPacket, Frame, VideoFormat
 from pacodec.errors import CorruptFileError
-from pacodec.media import AudioPacket, Frame, VideoFormat
 from pacodec.video.color import RgbConverter, color_losses, color_tags, has_alpha
 from pacodec.video.open import open_footage
 from pacodec.video.source import Source

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pacodec.transforms.base import Pictures
+from pacodec.common.media import Pictures
 
 
 def resize(pictures: Pictures, height: int, width: int) -> Pictures:

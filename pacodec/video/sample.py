@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import av
 
+from pacodec.common.media import Image
 from pacodec.errors import CorruptFileError
-from pacodec.media import Image
 from pacodec.video.color import RgbConverter
 from pacodec.video.demuxer import FfmpegFootage
 from pacodec.video.footage import Footage

@@ -14,8 +14,8 @@ import av
 from av.packet import Packet
 from av.stream import Stream
 
+from pacodec.common.media import AudioStream
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
-from pacodec.media import AudioStream
 from pacodec.video.footage import Footage
 from pacodec.video.source import Source
 

@@ -18,9 +18,9 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from pacodec.common.media import AudioPacket, Image, VideoFormat
+from pacodec.common.metrics import Distortion
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
-from pacodec.media import AudioPacket, Image, VideoFormat
-from pacodec.metrics import Distortion
 from pacodec.video.audio import add_audio_track, check_audio_codec
 from pacodec.video.encoders import FORMS, Codec, Form, add_video_track, tick
 from pacodec.video.last_duration import set_in_apng, set_in_webp

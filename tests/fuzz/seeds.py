@@ -12,15 +12,15 @@ from authored import differences, recording_model, segment
 from numpy.typing import NDArray
 
 from pacodec.autoencoders.registry import build
-from pacodec.autoencoders.train import package
+from pacodec.common.media import AudioPacket, AudioStream, Pictures, VideoFormat
 from pacodec.container import Gop, Header, Writer
 from pacodec.gop.coding import GopEncoding, LatentBatch, encode_gop
+from pacodec.gop.grid_transforms import PaletteGrids, latent_grids
 from pacodec.gop.priors import model_prior
-from pacodec.media import AudioPacket, AudioStream, VideoFormat
 from pacodec.models.files import ModelFile
 from pacodec.models.recording import model_colours
-from pacodec.transforms.base import Pictures
-from pacodec.transforms.grid_transform import GridTransform, PaletteGrids, latent_grids
+from pacodec.training.autoencoder import package
+from pacodec.transforms.base import GridTransform
 from pacodec.transforms.palette import PaletteTransform, learn_palette
 from pacodec.transforms.two_level_palette import ShadesTransform, frequent_colours
 

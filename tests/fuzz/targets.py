@@ -12,11 +12,11 @@ import numpy as np
 
 from pacodec import container
 from pacodec.autoencoders.neural import NeuralTransform
+from pacodec.common.grids import GridSpec
 from pacodec.container import Reader, StreamReader
 from pacodec.decoder import Decoder
 from pacodec.engine import DifferencesDecoder, GridDecoder, SegmentDecoder, State, replay
 from pacodec.errors import ModelError, PacodecError
-from pacodec.grids import GridSpec
 from pacodec.models.files import ModelFile
 from pacodec.models.recording import model_colours, model_recording
 from pacodec.transforms.two_level_palette import ShadesTransform

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from pacodec.autoencoders.loop import VALIDATIONS, Plan, Task, run, saved_plan, validation_interval
+from pacodec.training.loop import VALIDATIONS, Plan, Task, run, saved_plan, validation_interval
 from pacodec.training.request import Report
 
 FLOATS, ROUNDED = 0, 1

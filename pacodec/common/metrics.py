@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.transforms.base import Pictures
+from pacodec.common.media import Pictures
 
 LOSSLESS_PSNR = 100.0
 """What exact pictures count as, in dB, so that means stay finite."""

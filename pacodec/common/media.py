@@ -33,6 +33,8 @@ _LANGUAGE = re.compile(r"[A-Za-z0-9-]{1,16}")
 
 Image = NDArray[np.uint8]
 """One RGB picture, uint8 [H, W, 3]."""
+Pictures = NDArray[np.uint8]
+"""RGB pictures, uint8 [n, H, W, 3]."""
 
 
 @dataclass(frozen=True)

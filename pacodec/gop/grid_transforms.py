@@ -1,79 +1,26 @@
 """Pictures to code grids and back, as a header describes it: a transform and its quantizer as one."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pacodec.autoencoders.names import AUTOENCODERS
-from pacodec.autoencoders.quantizers import QUANTIZERS, Parameters, Quantizer
+from pacodec.autoencoders.quantizers import QUANTIZERS, Quantizer
+from pacodec.common.grids import Grids, GridSpec
+from pacodec.common.media import Pictures
 from pacodec.container import Component, Header, ModelRef
 from pacodec.errors import CorruptFileError, UnsupportedError
-from pacodec.grids import Grids, GridSpec
 from pacodec.models.files import ModelFile
 from pacodec.models.recording import model_colours, model_postfilter
-from pacodec.transforms.base import PICTURE, LatentTransform, Pictures
+from pacodec.transforms.base import PICTURE, GridTransform, LatentTransform, Parameters
 from pacodec.transforms.changes import changed_rows
 from pacodec.transforms.palette import PaletteTransform, colour_errors
 from pacodec.transforms.postfilter import PostFilter
 from pacodec.transforms.two_level_palette import ShadesTransform
 
 FULL_LEVELS = 256
-
-
-class GridTransform(Protocol):
-    """Both directions between pictures and code grids, and what the header says of them."""
-
-    @property
-    def spec(self) -> GridSpec:
-        """Shape and nature of the code grids."""
-
-    @property
-    def transform(self) -> Component:
-        """The header's transform."""
-
-    @property
-    def quantizer(self) -> Component:
-        """The header's quantizer."""
-
-    @property
-    def model(self) -> ModelRef | None:
-        """The model that decoding needs."""
-
-    @property
-    def streams(self) -> bool:
-        """True when the codes of a picture do not depend on the rest of its GOP."""
-
-    @property
-    def concurrent(self) -> bool:
-        """Whether `analyse` may run in several threads at once, and gains by it."""
-
-    @property
-    def exact(self) -> bool:
-        """Whether every picture analysed so far comes back exactly from its own codes."""
-
-    @property
-    def pixelwise(self) -> bool:
-        """Whether a pixel depends on the codes of its own place alone."""
-
-    def analyse(self, pictures: Pictures) -> NDArray[Any]:
-        """uint8 [n, H, W, 3] to latents [n, ...]: what `quantize` takes."""
-
-    def fit(self, latents: NDArray[Any]) -> Parameters:
-        """Parameters of a GOP's quantizer."""
-
-    def quantize(self, latents: NDArray[Any], parameters: Parameters) -> Grids:
-        """Latents to codes, uint8 [n, C, h, w]."""
-
-    def additions(self) -> Parameters:
-        """What a GOP's transform must say beyond the header, for all that was analysed so far."""
-
-    def errors(self) -> NDArray[np.float64]:
-        """Squared error of code j of the first channel where i was meant, float64 [256, 256]."""
-
-    def decode(self, codes: Grids, transform: Parameters, quantizer: Parameters) -> Pictures:
-        """Codes to uint8 [n, H, W, 3], given a GOP's own parameters."""
 
 
 FILTERED = "filtered"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pacodec.autoencoders.autoencoder import Autoencoder
-from pacodec.autoencoders.loop import Plan, prefers_bfloat16, run, saved_plan, validation_interval
+from pacodec.training.loop import Plan, prefers_bfloat16, run, saved_plan, validation_interval
 from pacodec.training.request import Progress
 
 Frames = NDArray[np.uint8]

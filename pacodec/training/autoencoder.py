@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from pacodec.autoencoders.autoencoder import Autoencoder
-from pacodec.autoencoders.fit import Frames, fit_in_phases, measure_psnr
-from pacodec.autoencoders.loop import Plan
 from pacodec.autoencoders.neural import choose_device, load_autoencoder
 from pacodec.autoencoders.registry import build
+from pacodec.common.media import Frame
 from pacodec.errors import CorruptFileError, UsageError
 from pacodec.limits import GIB
-from pacodec.media import Frame
 from pacodec.models.files import ModelFile, ModelInfo, dump
+from pacodec.training.fit import Frames, fit_in_phases, measure_psnr
 from pacodec.training.holding_out import Part, split
+from pacodec.training.loop import Plan
 from pacodec.training.request import Request, Trained
 from pacodec.video.reader import VideoReader
 from pacodec.video.resize import resize

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.media import Image
+from pacodec.common.colours import pack_colours, unpack_colours
+from pacodec.common.media import Image
 from pacodec.transforms.changes import changed_rows
-from pacodec.transforms.palette import pack_colours, unpack_colours
 
 MANY_COLOURS = 1 << 16
 """Colours from which footage is no affair of palettes."""

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from pacodec.autoencoders.crops import Crops, as_input
-from pacodec.autoencoders.filter_network import FilterNetwork
-from pacodec.autoencoders.loop import Plan
 from pacodec.autoencoders.neural import choose_device
-from pacodec.autoencoders.phases import FLOATS, ROUNDED, first_steps, fit_rounded
-from pacodec.metrics import psnr
+from pacodec.common.metrics import psnr
+from pacodec.training.crops import Crops, as_input
+from pacodec.training.filter_network import FilterNetwork
 from pacodec.training.footage import CodedFootage
+from pacodec.training.loop import Plan
 from pacodec.training.pairs import Pairs
+from pacodec.training.phases import FLOATS, ROUNDED, first_steps, fit_rounded
 from pacodec.training.request import Request
 from pacodec.transforms.postfilter import MIDDLE, POSTFILTER, PostFilter, Shape, of_even_sides
 

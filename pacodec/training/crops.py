@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pacodec.media import Image
+from pacodec.common.media import Image
 from pacodec.training.pairs import Pairs
 from pacodec.transforms.postfilter import FOLD, MIDDLE
 

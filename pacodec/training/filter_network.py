@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pacodec.autoencoders.rounding import Arrays, Rows, activate, bits_for, layer_arrays, rounded, rounded_rows
+from pacodec.training.rounding import Arrays, Rows, activate, bits_for, layer_arrays, rounded, rounded_rows
 from pacodec.transforms.integer_layer import MAX_ACTIVATION
 from pacodec.transforms.postfilter import FOLD, MIDDLE, NUMBERS, POSTFILTER, Shape
 
