@@ -101,6 +101,15 @@ def test_one_line_says_what_was_chosen_and_what_the_others_take(coded):
     assert "the source's own packets" in report.reason
 
 
+@pytest.mark.parametrize("size", [(16, 140), (170, 22), (22, 78), (62, 64)])
+def test_pictures_too_small_for_svt_av1_are_coded_by_another(size, tmp_path):
+    """It waits for ever at the end of some of these."""
+    source = lossy_clip(tmp_path / "in.mp4", options=HIGH, size=size)
+    report = pacodec.encode(str(source), str(tmp_path / "out.pac"))
+    assert set(report.coders) == {"h264"}
+    assert LADDER[3] - 0.5 <= report.psnr <= LADDER[3] + 1.5
+
+
 def test_a_quality_is_a_psnr(camera, tmp_path):
     sizes = []
     for quality in (1, 2, 3):

@@ -67,9 +67,15 @@ class Footage:
     pictures: CodedPictures
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a picture."""
+        height, width = self.stretches[0][0][1].shape[:2]
+        return height, width
+
+    @property
     def gops(self) -> int:
         """GOPs of packets that it will have, about."""
-        height, width = self.stretches[0][0][1].shape[:2]
+        height, width = self.size
         return max(1, int(-(-self.frames * height * width // GOP_PIXELS)), round(self.seconds / GOP_SECONDS))
 
 
@@ -119,14 +125,14 @@ def look(source: str, frame_rate: Fraction | None = None) -> Footage:
         packet_bytes=sum(sizes) if codec and codec.canonical_name in DECODERS and colour else None,
         colour=colour,
         stretches=stretches,
-        pictures=CodedPictures(own),
+        pictures=CodedPictures(own, *first[0][1].shape[:2]),
     )
 
 
 def look_at_head(head: Sequence[Frame], video: VideoFormat, frames: int | None) -> Footage:
     """What is known of a pipe by its first frames and, where that is announced, by how many there will be."""
     stretch = [(frame.native, frame.rgb) for frame in head[: _length(video, len(head))]]
-    pictures = CodedPictures(stretch[0][0])
+    pictures = CodedPictures(stretch[0][0], video.height, video.width)
     count = frames or _UNKNOWN_FRAMES
     return Footage(
         frames=count,
@@ -214,7 +220,9 @@ def _trial(footage: Footage, target: float, effort: int) -> tuple[CodedPictures,
 
     What was not 4:2:0 is tried in that first.
     """
-    ways = [footage.pictures] if footage.pictures.own else [footage.pictures, CodedPictures(None, full_chroma=True)]
+    ways = [footage.pictures]
+    if not footage.pictures.own:
+        ways.append(CodedPictures(None, *footage.size, full_chroma=True))
     for pictures in ways:
         try:
             trial = estimate(footage.stretches, target, effort, footage.frame_rate, pictures)

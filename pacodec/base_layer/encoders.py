@@ -37,28 +37,37 @@ _GOP_SIZE = 1 << 20
 class Encoder:
     """A standard encoder and its scale of quality.
 
-    `formats` are FFmpeg's names of what it codes; the quantizer runs from 1 to `worst` in `step`s, `start` being where
-    a search begins; `slope` is about how many dB a whole step costs, `halving` about how many dB half the bytes cost.
+    `formats` are FFmpeg's names of what it codes, in pictures whose sides have at least `least_side` pixels; the
+    quantizer runs from 1 to `worst` in `step`s, `start` being where a search begins; `slope` is about how many dB a
+    whole step costs, `halving` about how many dB half the bytes cost.
     """
 
     codec: str
     name: str
     formats: tuple[str, ...]
+    least_side: int
     start: float
     worst: float
     step: float
     slope: float
     halving: float = 5.0
 
+    def takes(self, pixel_format: str, height: int, width: int) -> bool:
+        """Whether it codes such pictures."""
+        return pixel_format in self.formats and min(height, width) >= self.least_side
+
     def quantizer(self, value: float) -> float:
         """The nearest value it takes that is not worse."""
         return min(self.worst, max(1.0, math.floor(value / self.step) * self.step))
 
 
-_SVT_AV1 = Encoder(AV1, "libsvtav1", ("yuv420p", "yuv420p10le"), start=40, worst=70, step=0.25, slope=0.25)
+_HALVED_CHROMA = ("yuv420p", "yuv420p10le")
 _FULL_CHROMA = ("yuv444p", "yuv422p", "yuv444p10le", "yuv422p10le")
-_X264 = Encoder(H264, "libx264", _FULL_CHROMA, start=25, worst=51, step=0.5, slope=0.9)
+# SVT-AV1 takes smaller pictures, too, and waits for ever at the end of some of them.
+_SVT_AV1 = Encoder(AV1, "libsvtav1", _HALVED_CHROMA, least_side=64, start=40, worst=70, step=0.25, slope=0.25)
+_X264 = Encoder(H264, "libx264", _HALVED_CHROMA + _FULL_CHROMA, least_side=1, start=25, worst=51, step=0.5, slope=0.9)
 ENCODERS = (_SVT_AV1, _X264)
+"""In order of preference."""
 
 FAST_EFFORT, USUAL_EFFORT = 1, 2
 _FAST_PRESET, _FASTER_PRESET = 8, 10
@@ -108,17 +117,16 @@ class Settings:
 class CodedPictures:
     """What is coded of a source: its own samples where an encoder takes those, else its RGB as BT.709."""
 
-    def __init__(self, first: av.VideoFrame | None, *, full_chroma: bool = False) -> None:
+    def __init__(self, first: av.VideoFrame | None, height: int, width: int, *, full_chroma: bool = False) -> None:
         """`first`: a frame as decoded, None where only its RGB serves; `full_chroma`: that becomes 4:4:4, not 4:2:0."""
         colour = None if first is None else Colour.of(first)
-        fitting = [each for each in ENCODERS if colour is not None and colour.pixel_format in each.formats]
-        self.own = bool(fitting)
+        self.own = colour is not None and any(colour.pixel_format in each.formats for each in ENCODERS)
         """Whether the source's own samples are coded."""
-        self.encoder = fitting[0] if fitting else _X264 if full_chroma else _SVT_AV1
-        converted = Colour(self.encoder.formats[0], _BT709.matrix, full_range=False)
-        self.colour = colour if colour and fitting else converted
+        converted = Colour((_FULL_CHROMA if full_chroma else _HALVED_CHROMA)[0], _BT709.matrix, full_range=False)
+        self.colour = colour if colour and self.own else converted
         """How they become RGB."""
-        self.tags = color_tags(first) if first is not None and fitting else _BT709
+        self.encoder = next(each for each in ENCODERS if each.takes(self.colour.pixel_format, height, width))
+        self.tags = color_tags(first) if first is not None and self.own else _BT709
         """What players are told of the colours."""
         self._convert = YuvConverter(self.colour.pixel_format, _BT709)
 

@@ -40,7 +40,9 @@ TOO_LOW, TOO_HIGH = 0.15, 0.6
 _LARGE, _PATIENCE = 1_500_000, 4
 """Pixels of a picture from which on it takes too long to be as exacting, and how many times more may be missed then."""
 _WAY_TOO_LOW = 1.5
-_MOST_PASSES = 3
+_MOST_PASSES, _MOST_PASSES_SMALL = 3, 6
+_SMALL_GOP = 4_000_000
+"""Pixels of a GOP up to which more passes take no time to speak of; few pixels follow the quantizer less closely."""
 _MOST_DRIFT = 8.0
 """How far, in dB, a GOP makes up for those before it."""
 
@@ -281,7 +283,9 @@ class _CodedGop:
         best.finish()
         self._note(best)
         target = self._pipeline.plan.target
-        while self._kept is not None and len(self._search.tried) < _MOST_PASSES:
+        pixels = len(self.shown.pts) * self._pipeline.format.width * self._pipeline.format.height
+        passes = _MOST_PASSES_SMALL if pixels <= _SMALL_GOP else _MOST_PASSES
+        while self._kept is not None and len(self._search.tried) < passes:
             missed = best.distortion.psnr - target
             if -self._low <= missed <= self._high:
                 break
