@@ -19,20 +19,20 @@ from pacodec.container import Reader
 from pacodec.container.header import WRITER
 from pacodec.container.identify import check_pac_target
 from pacodec.errors import CorruptFileError, EstimateError, QualityError, UsageError
-from pacodec.gop.choose import Choice, choose
+from pacodec.gop.choose_transform import TransformChoice, choose_transform
 from pacodec.gop.pipeline import Pipeline
 from pacodec.gop.resume import PART_SUFFIX, Unfinished, unfinished
 from pacodec.gop.survey import SAMPLE_FRAMES, Survey, survey
 from pacodec.models.files import ModelFile
 from pacodec.options import EncodeOptions
-from pacodec.reports import EncodeReport, Progress
+from pacodec.reports import EncodeReport, ProgressCallback
 from pacodec.verification import verify_codes
 from pacodec.video.reader import VideoReader
 from pacodec.video.sequence import is_pattern
 
 if TYPE_CHECKING:
-    from pacodec.base_layer.choice import Footage, GridTrial
-    from pacodec.base_layer.pipeline import Plan
+    from pacodec.base_layer.choose_codec import GridTrial, SourceProbe
+    from pacodec.base_layer.pipeline import BaseLayerPlan
 
 STREAM_HEAD = 2 * SAMPLE_FRAMES
 """Frames held back at the start of a pipe, which cannot be sampled all over."""
@@ -45,14 +45,14 @@ def encode(
     *,
     overwrite: bool = False,
     resume: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: ProgressCallback = lambda done, total: None,
     **changes: Any,
 ) -> EncodeReport:
     """Encode the video `source` into the .pac file `target`; `-` is standard input or output.
 
     `target` appears when it is complete, or not at all. With `resume`, a run that ends early keeps what it has done in
     `target` + ".part", and the same call goes on from there, to the bytes of an unbroken run. `changes` are fields of
-    `EncodeOptions`, by name: quality=3, model="mygame" and so on. Without a model the footage decides (see `choose`).
+    `EncodeOptions`, by name: quality=3, model="mygame" and so on. Without a model the footage decides.
     `progress` is called with frames done and frames expected.
 
     Raises the exceptions of `pacodec.errors`: FileAccessError, UsageError, CorruptFileError (the source is no video),
@@ -84,12 +84,12 @@ class _Ways:
     def __init__(self, source: str, options: EncodeOptions) -> None:
         self.source, self.options = source, options
 
-    def __iter__(self) -> Iterator["Plan | Choice"]:
-        line, others, most = "", list["Plan"](), math.inf
+    def __iter__(self) -> Iterator["BaseLayerPlan | TransformChoice"]:
+        line, others, most = "", list["BaseLayerPlan"](), math.inf
         if _is_free(self.options):
-            from pacodec.base_layer.choice import decide, look
+            from pacodec.base_layer.choose_codec import decide, probe
 
-            decision = decide(look(self.source, self.options.frame_rate), self.options, self._grid_trial)
+            decision = decide(probe(self.source, self.options.frame_rate), self.options, self._grid_trial)
             yield from decision.plans
             line, others, most = decision.line, decision.others, decision.most
         for choice in self.choices:
@@ -103,11 +103,11 @@ class _Ways:
         return survey(self.source, options.gop_seconds, options.frame_rate, whole=options.effort > 1)
 
     @cached_property
-    def choices(self) -> list[Choice]:
-        """The transforms to code grids, see `choose`."""
-        return choose(self.footage, self.options)
+    def choices(self) -> list[TransformChoice]:
+        """The transforms to code grids, see `choose_transform`."""
+        return choose_transform(self.footage, self.options)
 
-    def _grid_trial(self, footage: "Footage") -> "GridTrial | None":
+    def _grid_trial(self, footage: "SourceProbe") -> "GridTrial | None":
         from pacodec.gop.trial import grid_trial
 
         return grid_trial(footage, lambda: (self.choices[0], self.footage.gops), self.options)
@@ -118,7 +118,7 @@ def _encode_file(
     target: str,
     ways: _Ways,
     options: EncodeOptions,
-    progress: Progress,
+    progress: ProgressCallback,
     kept: Unfinished | None = None,
 ) -> EncodeReport:
     """By the first of the ways that keeps what it promised."""
@@ -131,7 +131,7 @@ def _encode_file(
             kept.begin(number)
         if target == STANDARD_STREAM:
             way = replace(way, most=math.inf)  # what is written to a stream cannot be taken back
-        footage = ways.footage if isinstance(way, Choice) else None
+        footage = ways.footage if isinstance(way, TransformChoice) else None
         try:
             with VideoReader(source, options.frame_rate) as reader:
                 return _write(reader, iter(reader), target, way, options, progress, footage, kept, source)
@@ -149,7 +149,9 @@ def _identity(source: str, options: EncodeOptions) -> str:
     return hashlib.sha256(json.dumps([WRITER, footage, deciding]).encode()).hexdigest()
 
 
-def _encode_stream(reader: VideoReader, target: str, options: EncodeOptions, progress: Progress) -> EncodeReport:
+def _encode_stream(
+    reader: VideoReader, target: str, options: EncodeOptions, progress: ProgressCallback
+) -> EncodeReport:
     """A pipe is read once: its first frames stand for the rest, and a missed quality cannot be tried again."""
     events = iter(reader)
     head: list[Frame | AudioPacket] = []
@@ -162,18 +164,18 @@ def _encode_stream(reader: VideoReader, target: str, options: EncodeOptions, pro
             break
 
     @cache
-    def choice() -> Choice:
-        choices = choose(Survey(sample[:: 2 if len(sample) > SAMPLE_FRAMES else 1]), options)
+    def choice() -> TransformChoice:
+        choices = choose_transform(Survey(sample[:: 2 if len(sample) > SAMPLE_FRAMES else 1]), options)
         # The last of the lossless ways is the one that no later frame can break.
         return choices[-1 if options.lossless else 0]
 
-    way: Choice | Plan | None = None
+    way: TransformChoice | BaseLayerPlan | None = None
     if _is_free(options) and not options.lossless:
-        from pacodec.base_layer.choice import decide, look_at_head
+        from pacodec.base_layer.choose_codec import decide, probe_head
         from pacodec.gop.trial import grid_trial
 
         frames = [event for event in head if isinstance(event, Frame)]
-        footage = look_at_head(frames, reader.format, reader.frames_hint)
+        footage = probe_head(frames, reader.format, reader.frames_hint)
         decision = decide(footage, options, lambda footage: grid_trial(footage, lambda: (choice(), 0), options))
         way = replace(decision.plans[0], most=math.inf) if decision.plans else None
     return _write(reader, chain(head, events), target, way or choice(), options, progress)
@@ -188,9 +190,9 @@ def _write(
     reader: VideoReader,
     events: Iterator[Frame | AudioPacket],
     target: str,
-    choice: "Choice | Plan",
+    choice: "TransformChoice | BaseLayerPlan",
     options: EncodeOptions,
-    progress: Progress,
+    progress: ProgressCallback,
     footage: Survey | None = None,
     kept: Unfinished | None = None,
     source: str = STANDARD_STREAM,
@@ -204,7 +206,7 @@ def _write(
         else:
             part = stack.enter_context(replacing(target))
             file = stack.enter_context(part.open("wb"))
-        if isinstance(choice, Choice):
+        if isinstance(choice, TransformChoice):
             pipeline = Pipeline(reader, choice, options, file, footage=footage, progress=progress, journal=kept)
             report = pipeline.run(events)
         else:
@@ -215,7 +217,7 @@ def _write(
             raise QualityError(f"the clip reaches {report.psnr:.2f} dB, asked were {options.min_psnr:g} dB")
         if part is not None and options.verify:
             file.flush()
-            _verify(part, target, choice.model if isinstance(choice, Choice) else None)
+            _verify(part, target, choice.model if isinstance(choice, TransformChoice) else None)
         return report
 
 

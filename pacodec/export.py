@@ -22,7 +22,7 @@ from pacodec.gop.parallel import cores
 from pacodec.gop.pictures import Damage, GopPictures
 from pacodec.gop.resolve import decoders_of, model_of
 from pacodec.transforms.base import PICTURE
-from pacodec.video.encoders import Codec
+from pacodec.video.encoders import VideoCodec
 from pacodec.video.output import Output, check_output, output_bytes, writing_video
 
 DEFAULT_CRF = 18
@@ -111,7 +111,7 @@ def decode(
         span = _Span(video.time_base, exact_seconds(start), None if end is None else exact_seconds(end))
         cutter = _Cutter(reader, span, keep_going)
         exactly = lossless or (crf is None and _spoiled_by_halved_chroma(header))
-        codec: Codec = "lossless" if exactly else "h264"
+        codec: VideoCodec = "lossless" if exactly else "h264"
         quality = DEFAULT_CRF if crf is None else crf
         with writing_video(target, video, container=container, codec=codec, crf=quality) as writer:
             on_damage = cutter.on_damage if keep_going else None
@@ -142,10 +142,10 @@ def _copied(reader: Reader | StreamReader | None, target: str, audio: bool, *, d
     """What copying the packets of a file gave; None where that is not possible, an error where it is `demanded`."""
     why: str | None = "only the whole of an undamaged file is, to a file that its suffix describes"
     if isinstance(reader, Reader) and reader.header.transform.name == PICTURE:
-        from pacodec.base_layer.copying import copy_packets, obstacle
+        from pacodec.base_layer.copying import copy_obstacle, copy_packets
 
         began = monotonic()
-        why = obstacle(reader, target)
+        why = copy_obstacle(reader, target)
         if why is None:
             video = reader.header.video
             with replacing(target) as part:

@@ -10,7 +10,7 @@ from clips import make_clip
 from conftest import cli, make_video, run, screen
 
 import pacodec
-from pacodec.base_layer.choice import decide, look
+from pacodec.base_layer.choose_codec import decide, probe
 from pacodec.base_layer.encoders import LADDER
 from pacodec.base_layer.obus import pack_obus, unpack_obus
 from pacodec.base_layer.source_packets import SourcePackets
@@ -293,7 +293,7 @@ def test_info_says_what_the_gops_are(coded):
 
 
 def test_code_grids_are_used_where_they_are_smaller(camera):
-    footage = look(str(camera))
+    footage = probe(str(camera))
     decision = decide(footage, EncodeOptions(), lambda footage: None)
     assert [plan.coder for plan in decision.plans][:1] == ["av1"]
 

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from pacodec.common.metrics import psnr
 from pacodec.errors import CorruptFileError, ModelError, PacodecError, UsageError
+from pacodec.evaluation.bd_rate import bd_rate, break_even, equal_psnr, front, rate_at
 from pacodec.evaluation.cache import Cache, describe, key_of
 from pacodec.evaluation.clips import Clip, prepare
-from pacodec.evaluation.compare import bd_rate, break_even, equal_psnr, front, rate_at
-from pacodec.evaluation.curves import Curve, Setting, chosen_peers, our_curve
+from pacodec.evaluation.curves import Curve, Setting, chosen_peers, pacodec_curve
 from pacodec.evaluation.differences import DifferencesCodec
-from pacodec.evaluation.matrix import Matrix, Measurement, Task
+from pacodec.evaluation.matrix import CodingTask, Matrix, Measurement
 from pacodec.evaluation.peers import PEERS, available, default_families
-from pacodec.evaluation.planes import Planes, kinder_chroma
+from pacodec.evaluation.planes import Planes, better_chroma
 from pacodec.evaluation.quality import Quality, measure
 from pacodec.evaluation.results import BdRate, ClipResult, CurveResult, EqualPsnr, Point
 from pacodec.evaluation.tables import Table, clip_tables
@@ -94,7 +94,7 @@ def test_a_damaged_clip_is_refused(clip: Clip, tmp_path: Path) -> None:
 def test_peers_get_the_chroma_conversion_that_costs_them_less(chroma, clip: Clip) -> None:
     planes = Planes("yuv420p", chroma)
     made = np.stack([planes.to_rgb(planes.to_frame(rgb)) for rgb in clip.pictures()])
-    assert kinder_chroma("yuv420p", made) == chroma
+    assert better_chroma("yuv420p", made) == chroma
 
 
 # Metrics
@@ -315,18 +315,18 @@ def test_a_peer_is_set_to_the_bytes_of_ours() -> None:
 
 
 def test_an_autoencoder_has_a_point_for_every_quantizer_and_quality(zoo: Path) -> None:
-    curve = our_curve(str(zoo / "conv4.pacmodel"), "cpu")
+    curve = pacodec_curve(str(zoo / "conv4.pacmodel"), "cpu")
     labels = [setting.label for setting in curve.settings]
     assert labels[:2] == ["none q4", "naive q4"]
     assert labels[2:] == [f"{name} q{quality}" for name in ("scale", "kmeans") for quality in (1, 2, 3, 4)]
     assert labels[curve.reference] == "scale q4"
     with pytest.raises(ModelError, match="nowhere"):
-        our_curve("nowhere", "cpu")
+        pacodec_curve("nowhere", "cpu")
 
 
 def test_a_model_s_bytes_are_counted_beside_the_file(zoo: Path, clip: Clip) -> None:
     model = zoo / "conv4.pacmodel"
-    codec = our_curve(str(model), "cpu").settings[1].codec
+    codec = pacodec_curve(str(model), "cpu").settings[1].codec
     coded = codec.encode(clip)
     assert coded.notes["model_bytes"] == model.stat().st_size
     assert coded.size == len(coded.packets[0])
@@ -344,10 +344,10 @@ def test_the_worst_frames_come_first_and_stand_apart() -> None:
 # Measuring
 
 
-def task_of(clip: Clip, peer_name: str = "x264 4:4:4") -> Task:
+def task_of(clip: Clip, peer_name: str = "x264 4:4:4") -> CodingTask:
     peer = next(peer for peer in PEERS if peer.name == peer_name)
     setting = Setting("crf 23", peer.codec(23, "nearest"))
-    return Task(clip, Curve(peer.name, False, (setting,), 0), setting)
+    return CodingTask(clip, Curve(peer.name, False, (setting,), 0), setting)
 
 
 def test_speed_and_memory_are_those_of_the_codec_alone(clip: Clip, tmp_path: Path) -> None:

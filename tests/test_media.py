@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pacodec.common.media import AudioPacket, AudioStream, ColorTags, VideoFormat
 from pacodec.errors import CorruptFileError, LimitError, PacodecError
-from pacodec.video.timeline import Timeline
+from pacodec.video.timestamps import TimestampRepair
 
 fractions = st.builds(Fraction, st.integers(1, 2**31 - 1), st.integers(1, 2**31 - 1))
 codes = st.integers(0, 255)
@@ -107,20 +107,20 @@ def test_packets_are_checked(change):
 
 @given(st.lists(st.tuples(st.none() | st.integers(-1000, 1000), st.none() | st.integers(0, 50))))
 def test_times_strictly_increase_whatever_comes(pairs):
-    clock = Timeline(step=10, jump=100)
+    clock = TimestampRepair(step=10, jump=100)
     placed = [clock.place(time, duration) for time, duration in pairs]
     assert all(a < b for a, b in itertools.pairwise(placed))
 
 
 @given(st.sets(st.integers(-1000, 1000)))
 def test_times_that_increase_stay(times):
-    clock = Timeline(step=10, jump=100)
+    clock = TimestampRepair(step=10, jump=100)
     assert [clock.place(time, 1) for time in sorted(times)] == sorted(times)
     assert clock.repaired == 0
 
 
 def test_missing_and_wrong_times():
-    clock = Timeline(step=10, jump=100)
+    clock = TimestampRepair(step=10, jump=100)
     assert [clock.place(t, d) for t, d in [(None, 4), (None, 0), (14, 10), (20, 10), (34, 10)]] == [0, 4, 14, 20, 34]
     assert clock.place(33, 10) == 35
     assert clock.place(45, 10) == 45

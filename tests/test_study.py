@@ -14,13 +14,13 @@ import pacodec
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
 from pacodec.study import run as study_run
 from pacodec.study.dataset import Dataset, prepare
-from pacodec.study.journal import Journal
 from pacodec.study.networks import NETWORKS, ROWS, select
 from pacodec.study.published import PUBLISHED
 from pacodec.study.run import run
 from pacodec.study.tables import shortfalls
-from pacodec.study.train import Workshop
-from pacodec.training.loop import Progress
+from pacodec.study.train_networks import NetworkTrainer
+from pacodec.study.training_log import TrainingLog
+from pacodec.training.loop import TrainingProgress
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
@@ -172,7 +172,7 @@ def after(first_run, tmp_path):
 def test_a_run_trains_measures_and_writes(first_run):
     folder, results, messages = first_run
     assert [result.row for result in results] == ["conv4/none", "conv4/naive", "conv4/kmeans"]
-    assert any(isinstance(message, Progress) for message in messages)
+    assert any(isinstance(message, TrainingProgress) for message in messages)
     none, naive, kmeans = results
     assert naive.values == 16640
     assert naive.ratio == none.ratio / 4 == pytest.approx(16640 / 96000)
@@ -251,7 +251,7 @@ class Interrupting(list):
 
     def __call__(self, message):
         self.append(message)
-        if isinstance(message, Progress):
+        if isinstance(message, TrainingProgress):
             raise KeyboardInterrupt
 
 
@@ -267,17 +267,17 @@ def test_a_row_killed_in_the_middle_goes_on(quick, data, tmp_path):
 
 def test_what_a_network_took_is_counted_over_all_processes(tmp_path):
     path = tmp_path / "network.json"
-    assert Journal(path).late_gain() is None
+    assert TrainingLog(path).late_gain() is None
     for first, scores in ((0, (20.0, 25.0)), (2, (26.0, 27.5))):
-        journal = Journal(path)  # as a process that goes on makes it
+        journal = TrainingLog(path)  # as a process that goes on makes it
         for step, score in enumerate(scores, first + 1):
-            journal.note(Progress(10 * step, 40, 0.1, score, "dB", 0, 0))
-    assert Journal(path).late_gain() == 2.5  # 25 dB by step 26
+            journal.note(TrainingProgress(10 * step, 40, 0.1, score, "dB", 0, 0))
+    assert TrainingLog(path).late_gain() == 2.5  # 25 dB by step 26
     path.write_text(json.dumps({"seconds": 90, "reached": []}))
-    assert Journal(path).earlier == 90
-    assert Journal(path).seconds >= 90
+    assert TrainingLog(path).earlier == 90
+    assert TrainingLog(path).seconds >= 90
     path.write_text("{}")
-    assert Journal(path).earlier == 0
+    assert TrainingLog(path).earlier == 0
 
 
 def test_minutes_are_shared_by_what_is_trained_after_what_is_computed(data, tmp_path, monkeypatch):
@@ -288,12 +288,12 @@ def test_minutes_are_shared_by_what_is_trained_after_what_is_computed(data, tmp_
     class Enough(Exception):
         pass
 
-    def train(workshop, network, minutes):
+    def train(trainer, network, minutes):
         given[network.name] = minutes
         if network.name == "conv5":
             raise Enough
 
-    monkeypatch.setattr(Workshop, "train", train)
+    monkeypatch.setattr(NetworkTrainer, "train", train)
     with pytest.raises(Enough):
         run(data, tmp_path / "out", rows="conv4,conv5,pca-500", minutes=70, device="cpu")
     conv4, conv5 = NETWORKS["conv4"].share, NETWORKS["conv5"].share

@@ -14,7 +14,7 @@ from pacodec.errors import CorruptFileError, LimitError
 from pacodec.models.files import ModelFile
 from pacodec.training.autoencoder import package
 from pacodec.training.fit import fit, fit_in_phases, measure_psnr, to_images
-from pacodec.training.loop import Plan, saved_plan, shorten
+from pacodec.training.loop import TrainingPlan, saved_plan, shorten
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -112,7 +112,7 @@ def test_normalisation_keeps_moving_until_the_network_is_settled(monkeypatch):
         frozen.clear()
         torch.manual_seed(0)
         network = build(arch, {} if arch == "conv4" else {**SIZE, "rank": 4})
-        plan = Plan(20, arch=arch, batch=2, crop=32, validate_every=20)
+        plan = TrainingPlan(20, arch=arch, batch=2, crop=32, validate_every=20)
         fit(network, [pictures(4)], [pictures(1)], plan, device=CPU)
         assert len(frozen) == expected
 
@@ -146,7 +146,7 @@ def test_minutes_become_steps_whatever_a_run_does_once(monkeypatch, tmp_path):
     monkeypatch.setattr("pacodec.training.loop.time.monotonic", lambda: clock[0])
     monkeypatch.setattr("pacodec.training.fit._motion", slow)
     monkeypatch.setattr("pacodec.autoencoders.conv.ConvAutoencoder.loss", loss)
-    network, plan = build("conv4", {}), Plan(1, arch="conv4", batch=2, crop=32)
+    network, plan = build("conv4", {}), TrainingPlan(1, arch="conv4", batch=2, crop=32)
     where = {"device": CPU, "checkpoint": tmp_path / "checkpoint"}
     assert fit_in_phases(network, [pictures(4)], [pictures(1)], plan, minutes=0.5, **where) == 30
 
@@ -156,13 +156,13 @@ def test_training_that_only_does_harm_is_undone():
     network = build("pca", {**SIZE, "rank": 8})
     network.initialise(to_images(frames, CPU))
     before = psnr(network, frames)
-    plan = Plan(3, arch="pca", batch=4, learning_rate=1.0, validate_every=1)
+    plan = TrainingPlan(3, arch="pca", batch=4, learning_rate=1.0, validate_every=1)
     fit(network, [frames], [frames], plan, device=CPU)
     assert psnr(network, frames) == pytest.approx(before, abs=1e-3)
 
 
 def test_a_run_that_would_take_too_long_ends_early(tmp_path):
-    checkpoint, plan = tmp_path / "checkpoint", Plan(40, arch="conv4", batch=2, crop=32, validate_every=4)
+    checkpoint, plan = tmp_path / "checkpoint", TrainingPlan(40, arch="conv4", batch=2, crop=32, validate_every=4)
 
     def interrupt(progress):
         raise KeyboardInterrupt

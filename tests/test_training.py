@@ -16,8 +16,8 @@ from pacodec.errors import CorruptFileError, FileAccessError, UnsupportedError, 
 from pacodec.models.files import ModelFile
 from pacodec.training.autoencoder import load_footage
 from pacodec.training.fit import CropSampler, fit, measure_psnr
-from pacodec.training.loop import Plan, learning_rate_at
-from pacodec.training.request import CHECKPOINT_SUFFIX, Progress
+from pacodec.training.loop import TrainingPlan, learning_rate_at
+from pacodec.training.request import CHECKPOINT_SUFFIX, TrainingProgress
 from pacodec.training.train import train
 from pacodec.video.reader import VideoReader
 
@@ -52,7 +52,7 @@ class Messages(list):
 
     @property
     def validations(self):
-        return [message for message in self if isinstance(message, Progress)]
+        return [message for message in self if isinstance(message, TrainingProgress)]
 
 
 def steps_of(arch, steps):
@@ -250,14 +250,14 @@ def smooth(n, seed=0):
 
 
 def test_training_stops_when_nothing_is_gained():
-    plan = Plan(50, learning_rate=0.0, validate_every=1, patience=3, batch=2)
+    plan = TrainingPlan(50, learning_rate=0.0, validate_every=1, patience=3, batch=2)
     messages = Messages()
     fit(build("conv4", {}), [smooth(4)], [smooth(2, 1)], plan, device=CPU, report=messages)
     assert len(messages) <= 12  # normalisation still settles for a few steps
 
 
 def test_a_run_that_stopped_early_is_not_trained_further_when_interrupted_then(tmp_path):
-    plan = Plan(50, learning_rate=0.0, validate_every=1, patience=1, batch=2)
+    plan = TrainingPlan(50, learning_rate=0.0, validate_every=1, patience=1, batch=2)
     checkpoint = tmp_path / "checkpoint"
 
     def network():
@@ -276,7 +276,7 @@ def test_a_run_that_stopped_early_is_not_trained_further_when_interrupted_then(t
 
 def test_the_best_weights_are_the_ones_returned():
     torch.manual_seed(0)
-    plan = Plan(12, learning_rate=0.05, validate_every=1, batch=2)  # far too fast: the end is seldom the best
+    plan = TrainingPlan(12, learning_rate=0.05, validate_every=1, batch=2)  # far too fast: the end is seldom the best
     messages = Messages()
     model = build("vae", {"height": 24, "width": 32, "rank": 4})
     began = float(measure_psnr(model, [smooth(2, 1)], CPU).mean())
@@ -286,7 +286,7 @@ def test_the_best_weights_are_the_ones_returned():
 
 
 def test_batches_depend_on_seed_and_step_alone():
-    footage, plan = [smooth(5), smooth(9, 1)], Plan(10, batch=4, crop=16)
+    footage, plan = [smooth(5), smooth(9, 1)], TrainingPlan(10, batch=4, crop=16)
     one, other = CropSampler(footage, plan, None), CropSampler(footage, plan, None)
     other.batch(0)
     assert np.array_equal(one.batch(7), other.batch(7))
@@ -296,7 +296,7 @@ def test_batches_depend_on_seed_and_step_alone():
 
 
 def test_the_learning_rate_rises_and_falls():
-    plan = Plan(1000, learning_rate=1e-3)
+    plan = TrainingPlan(1000, learning_rate=1e-3)
     rates = [learning_rate_at(step, plan) for step in range(1000)]
     top = int(np.argmax(rates))
     assert 0 < rates[0] < rates[top] == pytest.approx(1e-3)

@@ -22,7 +22,7 @@ from pacodec.container import Gop, Reader
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
 from pacodec.transforms.base import PICTURE
 from pacodec.video.audio import add_audio_track, check_audio_codec
-from pacodec.video.sink import Target, VideoSink
+from pacodec.video.output_file import OutputFile, Target
 
 _MUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 _FAMILIES = {"mp4": "mov", "mov": "mov", "matroska": "matroska", "webm": "matroska"}
@@ -42,7 +42,7 @@ _AHEAD = Fraction(1)
 """Seconds of audio written ahead of the pictures."""
 
 
-def obstacle(reader: Reader, target: str) -> str | None:
+def copy_obstacle(reader: Reader, target: str) -> str | None:
     """Why the packets of a file cannot be copied to a video file of that name, None where they can."""
     header = reader.header
     if header.transform.name != PICTURE:
@@ -78,13 +78,13 @@ class PacketWriter:
         for audio in video.audio:
             check_audio_codec(muxer, audio.codec)
         self._time_base = stream.time_base
-        self._sink = VideoSink(target)
+        self._output_file = OutputFile(target)
         try:
-            self._output = av.open(self._sink, "w", format=muxer)
+            self._output = av.open(self._output_file, "w", format=muxer)
             self._track = _add_track(self._output, stream, extradata, video)
             self._audio = [add_audio_track(self._output, audio) for audio in video.audio]
         except BaseException:
-            self._sink.abandon()
+            self._output_file.abandon()
             raise
         self._bases = [audio.time_base for audio in video.audio]
 
@@ -106,29 +106,29 @@ class PacketWriter:
         """Finish the file."""
         try:
             self._output.close()
-            self._sink.close()
+            self._output_file.close()
         except (FFmpegError, OSError, ValueError) as error:
-            self._sink.abandon()
-            raise FileAccessError(f"{self._sink.name}: cannot write: {error}") from error
+            self._output_file.abandon()
+            raise FileAccessError(f"{self._output_file.name}: cannot write: {error}") from error
 
     def abandon(self) -> None:
         """Let go of the file as it is."""
-        self._sink.abandon()
+        self._output_file.abandon()
 
     def _mux(self, packet: "Packet[Any]") -> None:
         try:
             self._output.mux_one(packet)
         except (FFmpegError, OSError, ValueError) as error:
-            self._sink.abandon()
+            self._output_file.abandon()
             if isinstance(error, FFmpegError) or not isinstance(error, OSError):
                 raise CorruptFileError(
                     f"a packet at {packet.dts} does not go into {self._output.format.name}"
                 ) from error
-            raise FileAccessError(f"{self._sink.name}: cannot write: {error.strerror or error}") from error
+            raise FileAccessError(f"{self._output_file.name}: cannot write: {error.strerror or error}") from error
 
 
 def copy_packets(reader: Reader, target: Target, name: str, *, audio: bool) -> int:
-    """Write all packets of a file for which there is no `obstacle` to `target`, a kind of file that `name` tells.
+    """Write all packets of a file for which there is no `copy_obstacle` to `target`, a kind of file that `name` tells.
 
     Returns the number of frames; raises as `PacketWriter`.
     """

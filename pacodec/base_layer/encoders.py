@@ -245,7 +245,7 @@ Stretch = Sequence[tuple[av.VideoFrame | None, Image]]
 
 
 @dataclass(frozen=True)
-class Trial:
+class EncoderTrial:
     """What settings came to on stretches of footage: pooled PSNR in dB, bytes of a keyframe and of any other frame."""
 
     settings: Settings
@@ -294,7 +294,7 @@ _MOST_TRIALS, _NEAR, _STEEP = 5, 0.3, 5
 
 def estimate(
     stretches: Sequence[Stretch], target: float, effort: int, frame_rate: Fraction | None, pictures: CodedPictures
-) -> Trial:
+) -> EncoderTrial:
     """The settings that reach `target` dB on the stretches, and what they take; EstimateError as `PictureCoder`."""
     height, width = stretches[0][0][1].shape[:2]
 
@@ -305,7 +305,7 @@ def estimate(
         coder.finish()
         return coder.distortion, len(coder.packets[0].data), coder.bytes
 
-    def trial(settings: Settings) -> Trial:
+    def trial(settings: Settings) -> EncoderTrial:
         lost = Distortion()
         keys = others = 0
         for stretch in stretches:
@@ -315,7 +315,7 @@ def estimate(
             keys += key
             others += whole - key
         frames = sum(len(stretch) - 1 for stretch in stretches)
-        return Trial(settings, lost.psnr, keys / len(stretches), others / max(1, frames))
+        return EncoderTrial(settings, lost.psnr, keys / len(stretches), others / max(1, frames))
 
     encoder, pixels = pictures.encoder, height * width
     search = QuantizerSearch(encoder, target)
@@ -336,10 +336,12 @@ def estimate(
     wanted = encoder.quantizer(settings.quantizer + (slow.psnr - target) / slope)
     moved = (settings.quantizer - wanted) * slope
     gain = 2 ** (moved / encoder.halving)
-    return Trial(replace(settings, quantizer=wanted), slow.psnr + moved, slow.key_bytes * gain, slow.frame_bytes * gain)
+    return EncoderTrial(
+        replace(settings, quantizer=wanted), slow.psnr + moved, slow.key_bytes * gain, slow.frame_bytes * gain
+    )
 
 
-def _cost(way: Trial, frames: int) -> float:
+def _cost(way: EncoderTrial, frames: int) -> float:
     """Bytes at equal PSNR, so weighed that what takes longer must gain."""
     least = way.bytes(frames, 1) * 2 ** (-way.psnr / way.settings.encoder.halving)
     return least / _SCREEN_GAIN if way.settings.screen else least

@@ -24,7 +24,7 @@ from pacodec.container import Component, Gop, Header, Writer
 from pacodec.container.header import WRITER
 from pacodec.errors import EstimateError
 from pacodec.options import EncodeOptions
-from pacodec.reports import EncodeReport, Progress
+from pacodec.reports import EncodeReport, ProgressCallback
 from pacodec.transforms.base import PICTURE
 from pacodec.video.reader import VideoReader
 
@@ -48,7 +48,7 @@ _MOST_DRIFT = 8.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class BaseLayerPlan:
     """How a base layer stores the footage.
 
     `reason` is the line that tells what was chosen and what the others take. `settings` are None for the source's own
@@ -80,10 +80,10 @@ class BaseLayerPipeline:
         self,
         reader: VideoReader,
         source: str,
-        plan: Plan,
+        plan: BaseLayerPlan,
         options: EncodeOptions,
         file: BinaryIO,
-        progress: Progress = lambda done, total: None,
+        progress: ProgressCallback = lambda done, total: None,
     ) -> None:
         """UnsupportedError where the source's codec is none whose packets are kept."""
         self.reader, self.source, self.plan, self.options, self.progress = reader, source, plan, options, progress

@@ -16,7 +16,7 @@ import click
 from pacodec.errors import FileAccessError, PacodecError
 
 if TYPE_CHECKING:
-    from pacodec.training.request import Progress
+    from pacodec.training.request import TrainingProgress
 
 SIGNAL_EXIT = 128
 """Exit code of a command that a signal ended, less the number of the signal."""
@@ -110,7 +110,7 @@ def say(message: str, *, quiet: bool = False) -> None:
         click.echo(message, err=True)
 
 
-def say_training(message: "str | Progress", indent: str = "") -> None:
+def say_training(message: "str | TrainingProgress", indent: str = "") -> None:
     """Say how a training goes; `indent` stands before its steps."""
     if isinstance(message, str):
         say(message)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pacodec import limits
-from pacodec.container.source import WINDOW, Source
+from pacodec.container.byte_source import WINDOW, ByteSource
 from pacodec.errors import CorruptFileError, UnsupportedError
 
 HEAD, REFERENCE, MODEL, GOP, AUDIO = "HEAD", "REFR", "modl", "GOPC", "audp"
@@ -78,12 +78,12 @@ def prefix(kind: str, length: int) -> bytes:
     return head + CRC.pack(zlib.crc32(head))
 
 
-def chunk_at(source: Source, offset: int) -> Chunk | None:
+def chunk_at(source: ByteSource, offset: int) -> Chunk | None:
     """The chunk whose prefix is at `offset`, None when no valid one is there; LimitError when it is too long."""
     return _parse(source.read_at(offset, PREFIX_BYTES), offset)
 
 
-def is_intact(source: Source, chunk: Chunk) -> bool:
+def is_intact(source: ByteSource, chunk: Chunk) -> bool:
     """Whether the payload matches its CRC; reads it a window at a time."""
     crc, offset, end = 0, chunk.payload_offset, chunk.end - CRC.size
     while offset < end:
@@ -94,7 +94,7 @@ def is_intact(source: Source, chunk: Chunk) -> bool:
     return source.read_at(end, CRC.size) == CRC.pack(crc)
 
 
-def read_payload(source: Source, chunk: Chunk) -> bytes:
+def read_payload(source: ByteSource, chunk: Chunk) -> bytes:
     """The payload of a chunk; CorruptFileError when it is cut short or does not match its CRC."""
     if not source.has(chunk.end):
         raise CorruptFileError(f"{chunk} is cut short")
@@ -105,7 +105,7 @@ def read_payload(source: Source, chunk: Chunk) -> bytes:
     return payload
 
 
-def walk(source: Source, offset: int, note: Note) -> Iterator[Chunk]:
+def walk(source: ByteSource, offset: int, note: Note) -> Iterator[Chunk]:
     """Every complete chunk from `offset` on, in order, past damage. Payload CRCs are the caller's to check.
 
     UnsupportedError for a critical chunk of unknown type, LimitError for one that is too long.
@@ -150,7 +150,7 @@ def _parse(raw: bytes, offset: int) -> Chunk | None:
     return Chunk(name, offset, length)
 
 
-def _search(source: Source, offset: int) -> Chunk | None:
+def _search(source: ByteSource, offset: int) -> Chunk | None:
     """The next chunk of a known type that begins at `offset` or later."""
     size = SEARCH_BYTES
     while True:

@@ -33,8 +33,8 @@ from pacodec import __version__, limits
 from pacodec.common.grids import GridSpec
 from pacodec.common.media import VideoFormat
 from pacodec.container import chunks, packing
+from pacodec.container.byte_source import ByteSource, SizedByteSource
 from pacodec.container.chunks import Chunk
-from pacodec.container.source import SizedSource, Source
 from pacodec.errors import CorruptFileError, LimitError, UnsupportedError
 
 MAGIC = b"\x89PAC\r\n\x1a\n"
@@ -242,7 +242,7 @@ class Front:
     head: Chunk
 
 
-def read_front(source: Source) -> Front:
+def read_front(source: ByteSource) -> Front:
     """The front of a file; CorruptFileError, UnsupportedError or LimitError where it is not usable."""
     frames = unpack_preamble(source.read_at(0, PREAMBLE_BYTES))
     head = chunks.chunk_at(source, PREAMBLE_BYTES)
@@ -262,7 +262,7 @@ def unpack_front(payload: bytes) -> Front:
     return Front(frames, Header.from_msgpack(header), Chunk(chunks.HEAD, PREAMBLE_BYTES, len(header)))
 
 
-def index_chunk(source: SizedSource) -> Chunk | None:
+def index_chunk(source: SizedByteSource) -> Chunk | None:
     """The indx chunk that the last bytes of a file point at, None where they are no tail.
 
     CorruptFileError for a tail that is damaged or points elsewhere.
@@ -278,7 +278,7 @@ def index_chunk(source: SizedSource) -> Chunk | None:
     return chunk
 
 
-def recover_front(source: SizedSource) -> Front | None:
+def recover_front(source: SizedByteSource) -> Front | None:
     """The front from its copy; None where the file has none that can be read. UnsupportedError for a newer version."""
     try:
         index = index_chunk(source)

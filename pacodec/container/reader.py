@@ -9,14 +9,15 @@ from typing import BinaryIO, Self
 from pacodec.common.media import AudioPacket
 from pacodec.container import chunks
 from pacodec.container.audio import unpack_audio
+from pacodec.container.byte_source import Readable, StreamSource, open_source
 from pacodec.container.gop import Gop
 from pacodec.container.header import Front, index_chunk, read_front, recover_front, unpack_front
 from pacodec.container.index import GopEntry, Index
 from pacodec.container.recovery import (
     DAMAGE,
+    GopOrder,
     Notes,
     Rebuilt,
-    Timeline,
     find_model,
     front_end,
     intact_chunks,
@@ -26,7 +27,6 @@ from pacodec.container.recovery import (
     rebuild,
 )
 from pacodec.container.reference import read_reference, reference_chunk
-from pacodec.container.source import Readable, StreamSource, open_source
 from pacodec.errors import CorruptFileError, PacodecError, UnsupportedError
 
 
@@ -237,7 +237,7 @@ class StreamReader:
 
     def __iter__(self) -> Iterator[Gop | AudioPacket]:
         """GOPs and audio packets in file order; what is damaged is left out and noted in `damage`."""
-        timeline = Timeline(self.declared, self.header.video.time_base, self._note)
+        timeline = GopOrder(self.declared, self.header.video.time_base, self._note)
         for chunk in intact_chunks(self._source, self._next, self._note):
             try:
                 if chunk.kind == chunks.GOP:

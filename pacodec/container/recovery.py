@@ -7,12 +7,12 @@ from itertools import takewhile
 from operator import attrgetter
 
 from pacodec.container import chunks
+from pacodec.container.byte_source import ByteSource, Readable, open_source
 from pacodec.container.chunks import Chunk, Note
 from pacodec.container.gop import FIELDS, Gop, side_extent
 from pacodec.container.header import Front, Header, read_front
 from pacodec.container.index import GopEntry, Index
 from pacodec.container.reference import reference_chunk
-from pacodec.container.source import Readable, Source, open_source
 from pacodec.errors import CorruptFileError, LimitError, PacodecError
 
 MAX_NOTES = 100
@@ -101,7 +101,7 @@ def front_end(header: Header, head: Chunk) -> int:
     return head.end if reference is None else reference.end
 
 
-def find_model(source: Source, header: Header, head: Chunk) -> Chunk | None:
+def find_model(source: ByteSource, header: Header, head: Chunk) -> Chunk | None:
     """The chunk of the embedded model, which only ever follows the front."""
     if header.model is None:
         # From a pipe, the first GOP is not waited for.
@@ -110,12 +110,12 @@ def find_model(source: Source, header: Header, head: Chunk) -> Chunk | None:
     return chunk if chunk is not None and chunk.kind == chunks.MODEL else None
 
 
-def read_gop(source: Source, chunk: Chunk) -> Gop:
+def read_gop(source: ByteSource, chunk: Chunk) -> Gop:
     """The GOP in `chunk`; CorruptFileError or LimitError."""
     return Gop.from_payload(chunks.read_payload(source, chunk))
 
 
-def read_index(source: Source, chunk: Chunk, head: Chunk, note: Note) -> Index | None:
+def read_index(source: ByteSource, chunk: Chunk, head: Chunk, note: Note) -> Index | None:
     """What an index chunk says; None, with a note, when it is not usable."""
     try:
         return Index.from_payload(chunks.read_payload(source, chunk), head.end, chunk.offset)
@@ -136,7 +136,7 @@ class Notes:
             self.lines.append(problem if len(self.lines) < MAX_NOTES else "and more")
 
 
-class Timeline:
+class GopOrder:
     """Follows GOPs in file order and notes which frames are lost between them."""
 
     def __init__(self, declared: int, time_base: Fraction, note: Note) -> None:
@@ -166,7 +166,7 @@ class Timeline:
             self._note(str(loss))
 
 
-def intact_chunks(source: Source, offset: int, note: Note) -> Iterator[Chunk]:
+def intact_chunks(source: ByteSource, offset: int, note: Note) -> Iterator[Chunk]:
     """The chunks from `offset` to the end of the file whose CRCs hold; notes what is damaged, missing or too much."""
     chunk: Chunk | None = None
     for chunk in chunks.walk(source, offset, note):
@@ -213,12 +213,12 @@ class Rebuilt:
     copy_bytes: int
 
 
-def rebuild(source: Source, front: Front, note: Note) -> Rebuilt:
+def rebuild(source: ByteSource, front: Front, note: Note) -> Rebuilt:
     """Walk through the file; what is damaged or lost is noted and left out."""
     entries: list[GopEntry] = []
     codes_bytes = audio_bytes = index_bytes = copy_bytes = 0
     source_bytes, truncated = None, True
-    timeline = Timeline(front.frames, front.header.video.time_base, note)
+    timeline = GopOrder(front.frames, front.header.video.time_base, note)
     for chunk in intact_chunks(source, front.head.end, note):
         truncated = chunk.kind != chunks.TAIL
         if chunk.kind == chunks.GOP:
@@ -244,7 +244,7 @@ def rebuild(source: Source, front: Front, note: Note) -> Rebuilt:
     return Rebuilt(made, timeline.declared, truncated, index_bytes, copy_bytes)
 
 
-def is_doubtful(source: Source, index: Index, chunk: Chunk) -> bool:
+def is_doubtful(source: ByteSource, index: Index, chunk: Chunk) -> bool:
     """Whether a GOP does not begin as the index, which is in `chunk`, says of it, or others follow those it knows.
 
     Reads some bytes of each GOP. Their times and CRCs are found wrong when they are read.
@@ -256,7 +256,7 @@ def is_doubtful(source: Source, index: Index, chunk: Chunk) -> bool:
     return any(found.kind == chunks.GOP for found in takewhile(lambda found: found.offset < chunk.offset, following))
 
 
-def _begins_as(source: Source, entry: GopEntry) -> bool:
+def _begins_as(source: ByteSource, entry: GopEntry) -> bool:
     try:
         if chunks.chunk_at(source, entry.offset) != entry.chunk:
             return False

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec.container import chunks
+from pacodec.container.byte_source import ByteSource
 from pacodec.container.chunks import Chunk
 from pacodec.container.header import Header, ReferenceInfo
-from pacodec.container.source import Source
 from pacodec.errors import CorruptFileError
 
 BLOCKS = 32
@@ -43,7 +43,7 @@ def reference_chunk(header: Header, head: Chunk) -> Chunk | None:
     return Chunk(chunks.REFERENCE, head.end, size + _block_bytes(size))
 
 
-def read_reference(source: Source, header: Header, head: Chunk) -> list[bytes]:
+def read_reference(source: ByteSource, header: Header, head: Chunk) -> list[bytes]:
     """The segments, repaired where need be; none where the header names no reference. CorruptFileError where lost."""
     chunk, info = reference_chunk(header, head), header.reference
     if chunk is None or info is None:

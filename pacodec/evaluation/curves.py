@@ -8,10 +8,10 @@ from pacodec.autoencoders.registry import ARCHITECTURES
 from pacodec.errors import UsageError
 from pacodec.evaluation.clips import Clip
 from pacodec.evaluation.codecs import Codec
-from pacodec.evaluation.ours import PacCodec
+from pacodec.evaluation.pac_codec import PacCodec
 from pacodec.evaluation.peers import PEERS, Peer, available
-from pacodec.evaluation.planes import kinder_chroma
-from pacodec.gop.choose import DEFAULT_QUALITY, DEFAULT_QUANTIZER
+from pacodec.evaluation.planes import better_chroma
+from pacodec.gop.choose_transform import DEFAULT_QUALITY, DEFAULT_QUANTIZER
 from pacodec.models import library as models
 from pacodec.options import QUALITIES
 
@@ -54,7 +54,7 @@ def chosen_peers(names: Sequence[str]) -> list[Peer]:
 
 def peer_curve(peer: Peer, clip: Clip) -> Curve:
     """A peer's curve on a clip, which says how 4:2:0 is made best."""
-    chroma = kinder_chroma(peer.pixel_format, clip.pictures())
+    chroma = better_chroma(peer.pixel_format, clip.pictures())
 
     def at(rate: int) -> Setting:
         return Setting(f"{peer.scale} {rate}", peer.codec(rate, chroma))
@@ -64,7 +64,7 @@ def peer_curve(peer: Peer, clip: Clip) -> Curve:
     return Curve(peer.name, False, (*settings, *exact), len(settings) // 2, peer.rates, at if settings else None)
 
 
-def our_curve(name: str, device: str) -> Curve:
+def pacodec_curve(name: str, device: str) -> Curve:
     """The curve of a model's name or path, or of `DEFAULT_MODEL`; ModelError where there is none."""
     if name == DEFAULT_MODEL:
         return _by_quality("pacodec", None, device)

@@ -9,11 +9,11 @@ import av
 
 from pacodec import __version__
 from pacodec.errors import UsageError
+from pacodec.evaluation.bd_rate import bd_rate, break_even
 from pacodec.evaluation.cache import Cache, default_folder
 from pacodec.evaluation.clips import Clip, prepare
-from pacodec.evaluation.compare import bd_rate, break_even
-from pacodec.evaluation.curves import DEFAULT_MODEL, Curve, chosen_peers, our_curve, peer_curve
-from pacodec.evaluation.matrix import Matrix, Measurement, Progress, Task, Timing
+from pacodec.evaluation.curves import DEFAULT_MODEL, Curve, chosen_peers, pacodec_curve, peer_curve
+from pacodec.evaluation.matrix import CodingTask, Matrix, Measurement, Progress, Timing
 from pacodec.evaluation.peers import default_families
 from pacodec.evaluation.results import ClipResult, CurveResult, Evaluation, Point
 from pacodec.evaluation.viewer import View, matching, view
@@ -51,7 +51,7 @@ def evaluate(
         raise UsageError("nothing to compare: a clip and a model are needed")
     families = default_families() if peers is None else peers
     rivals = chosen_peers(families)
-    ours = [our_curve(name, device) for name in dict.fromkeys(models)]
+    ours = [pacodec_curve(name, device) for name in dict.fromkeys(models)]
     matrix = Matrix(Cache(cache or default_folder()), jobs or cores(), progress)
     with tempfile.TemporaryDirectory(prefix="pacodec-eval-") as scratch:
         plans: list[tuple[Clip, list[Curve]]] = []
@@ -61,7 +61,9 @@ def evaluate(
             clip = prepare(path, folder, size=size, frames=frames)
             plans.append((clip, [*ours, *(peer_curve(peer, clip) for peer in rivals)]))
         matrix.total = sum(_cost(curves, repeats, with_view) for _, curves in plans)
-        tasks = [Task(clip, curve, setting) for clip, curves in plans for curve in curves for setting in curve.settings]
+        tasks = [
+            CodingTask(clip, curve, setting) for clip, curves in plans for curve in curves for setting in curve.settings
+        ]
         measured = matrix.measure(tasks)
         results = [_clip_result(matrix, clip, curves, measured, repeats, with_view) for clip, curves in plans]
     settings = {
@@ -89,7 +91,7 @@ def _clip_result(
     repeats: int,
     with_view: bool,
 ) -> ClipResult:
-    references = [Task(clip, curve, curve.settings[curve.reference]) for curve in curves]
+    references = [CodingTask(clip, curve, curve.settings[curve.reference]) for curve in curves]
     timings: list[Timing] | list[None] = [None] * len(curves)
     if repeats:
         timings = matrix.time(references, measured, repeats)
@@ -97,7 +99,7 @@ def _clip_result(
     for curve, timing in zip(curves, timings, strict=True):
         points = []
         for setting in curve.settings:
-            measurement = measured[Task(clip, curve, setting).key]
+            measurement = measured[CodingTask(clip, curve, setting).key]
             points.append(Point(setting.label, clip.kbps(measurement.bytes), measurement))
         results.append(CurveResult(curve.name, curve.ours, points, curve.reference, timing))
     rivals = [result for result in results if not result.ours]
@@ -117,7 +119,11 @@ def _with_break_even(result: CurveResult, rivals: Sequence[CurveResult]) -> Curv
 
 
 def _view(
-    matrix: Matrix, clip: Clip, curves: Sequence[Curve], references: Sequence[Task], measured: Mapping[str, Measurement]
+    matrix: Matrix,
+    clip: Clip,
+    curves: Sequence[Curve],
+    references: Sequence[CodingTask],
+    measured: Mapping[str, Measurement],
 ) -> View:
     wanted = measured[references[0].key].bytes
     shown = []
@@ -125,7 +131,7 @@ def _view(
         if curve.ours:
             shown.append(reference)
         elif curve.at is not None:
-            tried = [measured[Task(clip, curve, setting).key] for setting in curve.settings[: len(curve.rates)]]
-            shown.append(Task(clip, curve, matching(curve.at, curve.rates, tried, wanted)))
+            tried = [measured[CodingTask(clip, curve, setting).key] for setting in curve.settings[: len(curve.rates)]]
+            shown.append(CodingTask(clip, curve, matching(curve.at, curve.rates, tried, wanted)))
     found = matrix.measure(shown)
     return view(clip, [(task, found[task.key]) for task in shown])

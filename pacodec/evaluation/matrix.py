@@ -29,7 +29,7 @@ Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
-class Task:
+class CodingTask:
     """One setting of one curve on one clip."""
 
     clip: Clip
@@ -77,7 +77,7 @@ class Matrix:
         self._running: set[subprocess.Popen[str]] = set()
         self._stopped = False
 
-    def measure(self, tasks: Sequence[Task]) -> dict[str, Measurement]:
+    def measure(self, tasks: Sequence[CodingTask]) -> dict[str, Measurement]:
         """By the tasks' keys, sizes and qualities, from the cache where it has them, else `jobs` at a time.
 
         Raises PacodecError naming what failed. Left by an exception, it stops what is running.
@@ -91,7 +91,7 @@ class Matrix:
                 self._stop()
                 raise
 
-    def time(self, tasks: Sequence[Task], measured: Mapping[str, Measurement], repeats: int) -> list[Timing]:
+    def time(self, tasks: Sequence[CodingTask], measured: Mapping[str, Measurement], repeats: int) -> list[Timing]:
         """Speed and memory, interleaved: all tasks once, then all again. Kept for exactly this set of tasks.
 
         So what stands side by side was measured side by side; a curve more times all of them anew.
@@ -124,7 +124,7 @@ class Matrix:
         self.cache.put(key, {"timings": [asdict(timing) for timing in timings]})
         return timings
 
-    def _measure(self, task: Task) -> Measurement:
+    def _measure(self, task: CodingTask) -> Measurement:
         key = task.key
         packets = self.cache.packets(key)
         result = self.cache.get(key)
@@ -139,7 +139,7 @@ class Matrix:
             self.done += count
             self.progress(self.done, self.total, name)
 
-    def _run(self, kind: str, task: Task, packets: Path) -> dict[str, Any]:
+    def _run(self, kind: str, task: CodingTask, packets: Path) -> dict[str, Any]:
         """One worker's answer; of a point, the coded packets come to `packets`."""
         codec = describe(task.setting.codec)
         with tempfile.TemporaryDirectory() as folder:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, ScalarFormatter
 
-from pacodec.evaluation.compare import front
+from pacodec.evaluation.bd_rate import front
 from pacodec.evaluation.results import ClipResult, CurveResult, Point
 
 PEER_COLOURS = {"x264": "#3366aa", "x265": "#44bbcc", "VP9": "#e69f00", "SVT": "#228833", "libaom": "#88bb44"}

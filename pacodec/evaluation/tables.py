@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from statistics import mean, median
 
-from pacodec.evaluation.compare import MIN_OVERLAP
+from pacodec.evaluation.bd_rate import MIN_OVERLAP
 from pacodec.evaluation.quality import SIMILARITY_FRAMES
 from pacodec.evaluation.results import BdRate, ClipResult, CurveResult, EqualPsnr, Evaluation, Point
 

@@ -13,7 +13,7 @@ from pacodec.common.media import Image
 from pacodec.evaluation.cache import describe
 from pacodec.evaluation.clips import Clip
 from pacodec.evaluation.curves import Setting
-from pacodec.evaluation.matrix import Measurement, Task
+from pacodec.evaluation.matrix import CodingTask, Measurement
 from pacodec.evaluation.worker import codec_of, read_packets
 
 WORST_FRAMES = 3
@@ -70,7 +70,7 @@ def frames_to_show(psnr: NDArray[np.float64], apart: int) -> list[int]:
     return chosen if middle in chosen else [*chosen, middle]
 
 
-def view(clip: Clip, shown: Sequence[tuple[Task, Measurement]]) -> View:
+def view(clip: Clip, shown: Sequence[tuple[CodingTask, Measurement]]) -> View:
     """The frames to show of a clip; the first of `shown` is ours, whose worst frames they are."""
     numbers = frames_to_show(shown[0][1].quality.frame_psnr, apart=max(1, round(clip.rate)))
     originals = clip.pictures()

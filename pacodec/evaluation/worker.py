@@ -27,7 +27,7 @@ KINDS: dict[str, Callable[..., Codec]] = {kind.__name__: kind for kind in (FFmpe
 def codec_of(description: dict[str, Any]) -> Codec:
     """The inverse of `cache.describe`."""
     if description["kind"] == "PacCodec":
-        from pacodec.evaluation.ours import PacCodec  # torch's memory is not the peers'
+        from pacodec.evaluation.pac_codec import PacCodec  # torch's memory is not the peers'
 
         return PacCodec(**description["settings"])
     return KINDS[description["kind"]](**description["settings"])

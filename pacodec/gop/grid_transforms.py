@@ -18,16 +18,16 @@ from pacodec.transforms.base import PICTURE, GridTransform, LatentTransform, Par
 from pacodec.transforms.changes import changed_rows
 from pacodec.transforms.palette import PaletteTransform, colour_errors
 from pacodec.transforms.postfilter import PostFilter
-from pacodec.transforms.two_level_palette import ShadesTransform
+from pacodec.transforms.two_level_palette import TwoLevelPalette
 
 FULL_LEVELS = 256
 
 
 FILTERED = "filtered"
 """Palette indices whose pictures a model's post-filter corrects."""
-COLOUR_TRANSFORMS: Mapping[str, type[PaletteTransform] | type[ShadesTransform]] = {
+COLOUR_TRANSFORMS: Mapping[str, type[PaletteTransform] | type[TwoLevelPalette]] = {
     PaletteTransform.name: PaletteTransform,
-    ShadesTransform.name: ShadesTransform,
+    TwoLevelPalette.name: TwoLevelPalette,
     FILTERED: PaletteTransform,
 }
 """Those whose codes name colours."""
@@ -42,7 +42,7 @@ class PaletteGrids:
 
     def __init__(
         self,
-        palette: PaletteTransform | ShadesTransform,
+        palette: PaletteTransform | TwoLevelPalette,
         height: int,
         width: int,
         model: ModelFile | None = None,

@@ -18,7 +18,7 @@ from pacodec.container import Gop, Header, Writer
 from pacodec.container.header import WRITER
 from pacodec.engine import Prior
 from pacodec.errors import EstimateError, LimitError, UsageError
-from pacodec.gop.choose import Choice
+from pacodec.gop.choose_transform import TransformChoice
 from pacodec.gop.coding import CodedGop, GopEncoding, LatentBatch, encode_gop
 from pacodec.gop.cutting import Cutter, GopBounds
 from pacodec.gop.parallel import Channel, Stopped, cores
@@ -27,7 +27,7 @@ from pacodec.gop.rate_distortion import candidates
 from pacodec.gop.reference import Reference, choose_reference
 from pacodec.gop.survey import Survey
 from pacodec.options import EncodeOptions
-from pacodec.reports import EncodeReport, Progress
+from pacodec.reports import EncodeReport, ProgressCallback
 from pacodec.transforms.base import Parameters
 from pacodec.video.reader import VideoReader
 
@@ -88,12 +88,12 @@ class Pipeline:
     def __init__(
         self,
         reader: VideoReader,
-        choice: Choice,
+        choice: TransformChoice,
         options: EncodeOptions,
         file: BinaryIO,
         *,
         footage: Survey | None = None,
-        progress: Progress = lambda done, total: None,
+        progress: ProgressCallback = lambda done, total: None,
         journal: Journal | None = None,
     ) -> None:
         """With a `journal`, `file` goes on where that says: the GOPs that are done are read again, but not coded.

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pacodec.base_layer.choice import Footage, GridTrial
+from pacodec.base_layer.choose_codec import GridTrial, SourceProbe
 from pacodec.base_layer.encoders import Stretch
 from pacodec.common.media import Image
 from pacodec.common.metrics import Distortion
-from pacodec.gop.choose import Choice
+from pacodec.gop.choose_transform import TransformChoice
 from pacodec.gop.coding import CodedGop, GopEncoding, LatentBatch, encode_gop
 from pacodec.gop.priors import model_prior
 from pacodec.gop.rate_distortion import candidates
@@ -24,7 +24,9 @@ _HOPELESS_COLOURS = 4096
 """A picture of more colours, of a source that was lossily coded, is not tried."""
 
 
-def grid_trial(footage: Footage, chosen: Callable[[], tuple[Choice, int]], options: EncodeOptions) -> GridTrial | None:
+def grid_trial(
+    footage: SourceProbe, chosen: Callable[[], tuple[TransformChoice, int]], options: EncodeOptions
+) -> GridTrial | None:
     """Tries what would be chosen, given with how many GOPs that makes (0: not known); None where that is hopeless.
 
     Where a model knows the footage, nothing else is to be tried: then the trial is of no bytes.

@@ -31,7 +31,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Recording:
+class StudyRecording:
     """One source and what was kept of it."""
 
     name: str
@@ -60,7 +60,7 @@ class Dataset:
     """A prepared folder."""
 
     folder: Path
-    recordings: tuple[Recording, ...]
+    recordings: tuple[StudyRecording, ...]
 
     @classmethod
     def open(cls, folder: Path) -> "Dataset":
@@ -70,7 +70,7 @@ class Dataset:
             data = json.loads(path.read_text())
             if data["format"] != FORMAT:
                 raise CorruptFileError(f"{path}: a manifest of another version")
-            found = tuple(Recording(**{**each, "kept": tuple(each["kept"])}) for each in data["recordings"])
+            found = tuple(StudyRecording(**{**each, "kept": tuple(each["kept"])}) for each in data["recordings"])
         except OSError as error:
             raise FileAccessError(f"{path}: {error.strerror}; `pacodec study prepare` makes it") from error
         except (ValueError, KeyError, TypeError) as error:
@@ -95,7 +95,7 @@ class Dataset:
         """Kept frames of a role."""
         return sum(len(each.kept) for each in self.recordings if each.role == role)
 
-    def _load(self, recording: Recording) -> Frames:
+    def _load(self, recording: StudyRecording) -> Frames:
         path = _frames_path(self.folder, recording.name)
         try:
             frames: Frames = np.load(path)
@@ -149,21 +149,23 @@ def _roles(clips: int, validation: int, test: int) -> list[str]:
     return ["train"] * (clips - held - own) + ["validation"] * own + ["test"] * held + ["validation"] * validation
 
 
-def _record(folder: Path, source: str, name: str, role: str, every: int, report: Callable[[str], None]) -> Recording:
+def _record(
+    folder: Path, source: str, name: str, role: str, every: int, report: Callable[[str], None]
+) -> StudyRecording:
     """The frames of one source: those that are there already, or new ones."""
     digest, size = fingerprint(source)
     path, note = _frames_path(folder, name), folder / f"{name}.json"
     try:
         noted: dict[str, Any] = json.loads(note.read_text())
         if noted["source_sha256"] == digest and noted["every"] == every and path.stat().st_size == noted["bytes"]:
-            return Recording(**{**noted, "role": role, "source": source, "kept": ()})
+            return StudyRecording(**{**noted, "role": role, "source": source, "kept": ()})
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not there, or of another version: made anew
     frames, read = _read(source, every)
     with writing(str(path)) as file:
         np.save(file, frames)
     made_digest, made_size = fingerprint(path)
-    made = Recording(name, source, size, digest, role, every, read, len(frames), made_size, made_digest, ())
+    made = StudyRecording(name, source, size, digest, role, every, read, len(frames), made_size, made_digest, ())
     write_whole(str(note), json.dumps(asdict(made)).encode())
     report(f"{source}: {len(frames)} of {read} frames, {role}")
     return made
@@ -182,7 +184,7 @@ def _read(source: str, every: int) -> tuple[Frames, int]:
     return np.stack(kept), read
 
 
-def _without_repeats(folder: Path, recordings: list[Recording]) -> list[Recording]:
+def _without_repeats(folder: Path, recordings: list[StudyRecording]) -> list[StudyRecording]:
     """The same with `kept` filled in."""
     seen: set[bytes] = set()
     kept: dict[str, tuple[int, ...]] = {}
@@ -194,7 +196,7 @@ def _without_repeats(folder: Path, recordings: list[Recording]) -> list[Recordin
                 seen.add(key)
                 fresh.append(index)
         kept[recording.name] = tuple(fresh)
-    return [Recording(**{**vars(each), "kept": kept[each.name]}) for each in recordings]
+    return [StudyRecording(**{**vars(each), "kept": kept[each.name]}) for each in recordings]
 
 
 def _frames_path(folder: Path, name: str) -> Path:

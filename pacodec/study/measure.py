@@ -17,7 +17,7 @@ from pacodec.autoencoders.quantizers import QUANTIZERS
 from pacodec.common.media import VideoFormat
 from pacodec.container import Reader
 from pacodec.evaluation.quality import measure
-from pacodec.gop.choose import Choice
+from pacodec.gop.choose_transform import TransformChoice
 from pacodec.gop.grid_transforms import FULL_LEVELS, LatentGrids
 from pacodec.gop.pictures import GopPictures
 from pacodec.gop.pipeline import Pipeline
@@ -27,9 +27,9 @@ from pacodec.options import EncodeOptions
 from pacodec.study.dataset import HEIGHT, WIDTH
 from pacodec.study.networks import Row
 from pacodec.study.published import DEMOS, published
-from pacodec.study.results import Coded, Quality, Result, mean, mean_quality
+from pacodec.study.results import Coded, Result, RowQuality, mean, mean_quality
 from pacodec.training.fit import Frames
-from pacodec.training.loop import Plan
+from pacodec.training.loop import TrainingPlan
 from pacodec.video.reader import VideoReader
 from pacodec.video.writer import VideoWriter
 
@@ -63,7 +63,7 @@ class TestClips:
         return self.folder / f"{name}.mkv"
 
 
-class Bench:
+class ModelBenchmark:
     """A model on the test frames: its network is loaded once, and sees them once, for all quantizers."""
 
     def __init__(self, model: Path, clips: TestClips, device: str) -> None:
@@ -89,26 +89,26 @@ class Bench:
         coder = LatentGrids(self.network, self.file, QUANTIZERS["naive"], HEIGHT, WIDTH)
         return coder.decode(coder.quantize(coder.analyse(originals), {}), {}, {})
 
-    def look(self, row: Row) -> dict[str, Quality]:
+    def qualities(self, row: Row) -> dict[str, RowQuality]:
         """How good each recording comes out."""
         coder = self._coder(row)
-        return {name: _look(clip, self.latents[name], coder) for name, clip in self.clips.clips.items()}
+        return {name: _quality(clip, self.latents[name], coder) for name, clip in self.clips.clips.items()}
 
     def code(self, row: Row) -> dict[str, Coded]:
         """Make files of them too."""
-        return {name: self._code(name, quality, row) for name, quality in self.look(row).items()}
+        return {name: self._code(name, quality, row) for name, quality in self.qualities(row).items()}
 
     def _coder(self, row: Row) -> LatentGrids:
         # A network's own levels are kept exactly by as many centroids.
         quantizer = QUANTIZERS["kmeans" if row.quantizer == "learned" else row.quantizer]
         return LatentGrids(self.network, self.file, quantizer, HEIGHT, WIDTH, row.levels)
 
-    def _code(self, name: str, quality: Quality, row: Row) -> Coded:
+    def _code(self, name: str, quality: RowQuality, row: Row) -> Coded:
         """Write a file as `encode` does and read it as `Decoder` does, with the network that is loaded."""
         coder, target = self._coder(row), self.clips.folder / "coded.pac"
         options = EncodeOptions(audio=False, gop_seconds=GOP_SECONDS)
         with VideoReader(str(self.clips.path(name))) as source, target.open("wb") as file:
-            done = Pipeline(source, Choice(coder, row.name, self.file), options, file).run(iter(source))
+            done = Pipeline(source, TransformChoice(coder, row.name, self.file), options, file).run(iter(source))
         with Reader(target) as written:
             decoders = GopDecoders(written.header.grid)
             gops = (written.gop(number) for number in range(len(written.gops)))
@@ -123,14 +123,14 @@ class Bench:
         )
 
 
-def _look(clip: Frames, latents: NDArray[np.float32], coder: LatentGrids) -> Quality:
+def _quality(clip: Frames, latents: NDArray[np.float32], coder: LatentGrids) -> RowQuality:
     pictures = []
     for start in range(0, len(clip), GOP_FRAMES):
         part = latents[start : start + GOP_FRAMES]
         parameters = coder.fit(part)
         pictures.append(coder.decode(coder.quantize(part, parameters), {}, parameters))
     quality = measure(clip, np.concatenate(pictures))
-    return Quality(
+    return RowQuality(
         frames=len(clip),
         psnr=quality.psnr,
         psnr_low=float(np.percentile(quality.frame_psnr, 5)),
@@ -138,14 +138,14 @@ def _look(clip: Frames, latents: NDArray[np.float32], coder: LatentGrids) -> Qua
     )
 
 
-def measure_row(row: Row, model: Bench, compact: Bench | None) -> Result:
+def measure_row(row: Row, model: ModelBenchmark, compact: ModelBenchmark | None) -> Result:
     """Measure a row with its trained model, and with the model's compact form if there is one."""
     training: Mapping[str, Any] = model.file.info.training
     network = model.network.network
     values = prod(network.grid(HEIGHT, WIDTH))
     bits = 32 if row.quantizer == "none" else BITS[row.levels]
     batch = training.get("batch", row.network.batch)
-    step_frames = batch if network.size else batch * Plan.crop**2 / (HEIGHT * WIDTH)
+    step_frames = batch if network.size else batch * TrainingPlan.crop**2 / (HEIGHT * WIDTH)
     coded = model.code(row)
     comparable = row.levels == FULL_LEVELS and not coded.keys() & DEMOS.keys()  # those have a table of their own
     known = published(row.network.name, row.quantizer) if comparable else None
@@ -166,7 +166,7 @@ def measure_row(row: Row, model: Bench, compact: Bench | None) -> Result:
         frames=training["frames"],
         psnr_float32=training.get("psnr_float32", model.file.info.quality["psnr"]),
         coded=mean(coded),
-        compact=mean_quality(compact.look(row)) if compact else None,
+        compact=mean_quality(compact.qualities(row)) if compact else None,
         clips=coded,
         study=asdict(known) if known else None,
         model=model.file.sha256.hex(),

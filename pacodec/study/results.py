@@ -9,7 +9,7 @@ MEASURE = 2
 
 
 @dataclass(frozen=True)
-class Quality:
+class RowQuality:
     """How good a model and a quantizer made the test frames."""
 
     frames: int
@@ -21,7 +21,7 @@ class Quality:
 
 
 @dataclass(frozen=True)
-class Coded(Quality):
+class Coded(RowQuality):
     """The same, with what real files of it were like."""
 
     pac_ratio: float
@@ -58,7 +58,7 @@ class Result:
     psnr_float32: float
     """Of the weights in single precision, with 8-bit codes (naive)."""
     coded: Coded
-    compact: Quality | None
+    compact: RowQuality | None
     clips: Mapping[str, Coded]
     """`coded`, of each test recording by name."""
     study: dict[str, Any] | None
@@ -76,17 +76,17 @@ class Result:
     def from_dict(cls, data: dict[str, Any]) -> "Result":
         """Read what `to_dict` gave; TypeError or KeyError where it is of another version."""
         compact, clips = data["compact"], {name: Coded(**each) for name, each in data["clips"].items()}
-        small = compact and Quality(**compact)
+        small = compact and RowQuality(**compact)
         return cls(**{**data, "coded": Coded(**data["coded"]), "compact": small, "clips": clips})
 
 
-Q = TypeVar("Q", bound=Quality)
+Q = TypeVar("Q", bound=RowQuality)
 
 
-def mean_quality(qualities: Mapping[str, Quality]) -> Quality:
+def mean_quality(qualities: Mapping[str, RowQuality]) -> RowQuality:
     """All clips together, each frame counting alike."""
     parts = list(qualities.values())
-    return Quality(
+    return RowQuality(
         frames=sum(part.frames for part in parts),
         psnr=_weighted(parts, lambda part: part.psnr),
         psnr_low=min(part.psnr_low for part in parts),

@@ -8,14 +8,14 @@ from pathlib import Path
 from pacodec.autoencoders.neural import choose_device
 from pacodec.common.files import write_whole
 from pacodec.study.dataset import EVERY, ROLES, Dataset
-from pacodec.study.measure import Bench, TestClips, measure_row
+from pacodec.study.measure import ModelBenchmark, TestClips, measure_row
 from pacodec.study.networks import Network, Row, select
 from pacodec.study.plots import draw_ratios, draw_strip
 from pacodec.study.results import MEASURE, Result
 from pacodec.study.tables import shortfalls, study_tables
-from pacodec.study.train import COMPACT, Workshop, needed
+from pacodec.study.train_networks import COMPACT, NetworkTrainer, needed
 from pacodec.training.fit import Frames
-from pacodec.training.request import Progress
+from pacodec.training.request import TrainingProgress
 
 DEFAULT_MINUTES = 150.0
 """Leaves half an hour of three for the components and for measuring."""
@@ -33,7 +33,7 @@ def run(
     minutes: float = DEFAULT_MINUTES,
     start: Path | None = None,
     device: str = "auto",
-    report: Callable[[str | Progress], None] = lambda message: None,
+    report: Callable[[str | TrainingProgress], None] = lambda message: None,
 ) -> list[Result]:
     """Train, measure and write `results.json`, `results.md`, `ratios.png` and `strip.png` into `output`.
 
@@ -46,13 +46,13 @@ def run(
     """
     chosen = select(rows)
     dataset = Dataset.open(folder)
-    workshop = Workshop(dataset, _models(folder), choose_device(device), report, start and _models(start))
+    trainer = NetworkTrainer(dataset, _models(folder), choose_device(device), report, start and _models(start))
     output.mkdir(parents=True, exist_ok=True)
-    _train(workshop, [row.network for row in chosen], minutes)
-    originals = _examples(workshop.frames("test")[0])
-    results, versions = _measure(workshop, chosen, originals, device, report)
+    _train(trainer, [row.network for row in chosen], minutes)
+    originals = _examples(trainer.frames("test")[0])
+    results, versions = _measure(trainer, chosen, originals, device, report)
     write_whole(str(output / "results.json"), json.dumps([result.to_dict() for result in results], indent=1).encode())
-    tables = study_tables(results, _notes(workshop, results))
+    tables = study_tables(results, _notes(trainer, results))
     write_whole(str(output / "results.md"), "\n\n".join(table.markdown() for table in tables).encode() + b"\n")
     write_whole(str(output / "ratios.png"), draw_ratios(results))
     shown = [(name, list(versions[name])) for name in STRIP_NETWORKS if name in versions]
@@ -64,41 +64,41 @@ def _models(folder: Path) -> Path:
     return folder / "models"
 
 
-def _train(workshop: Workshop, networks: Sequence[Network], minutes: float) -> None:
+def _train(trainer: NetworkTrainer, networks: Sequence[Network], minutes: float) -> None:
     """What is computed comes first; what that leaves of the minutes is shared by what is trained."""
     wanted = sorted(needed(list(networks)), key=lambda network: not network.closed_form)
-    lacking = [network for network in wanted if not workshop.path(network.name).exists()]
-    spent = {network.name: workshop.seconds(network.name) / 60 for network in wanted}
+    lacking = [network for network in wanted if not trainer.path(network.name).exists()]
+    spent = {network.name: trainer.seconds(network.name) / 60 for network in wanted}
     for index, network in enumerate(lacking):
         left, own = minutes - sum(spent.values()), spent[network.name]
         shares = sum(each.share for each in lacking[index:])
         quota = (left + own) * network.share / shares if shares else 0.0
-        workshop.train(network, max(LEAST_MINUTES, quota - own))
-        spent[network.name] = workshop.seconds(network.name) / 60
+        trainer.train(network, max(LEAST_MINUTES, quota - own))
+        spent[network.name] = trainer.seconds(network.name) / 60
 
 
 def _measure(
-    workshop: Workshop,
+    trainer: NetworkTrainer,
     rows: Sequence[Row],
     originals: Frames,
     device: str,
-    report: Callable[[str | Progress], None],
+    report: Callable[[str | TrainingProgress], None],
 ) -> tuple[list[Result], dict[str, Frames]]:
     """Every row, and what the networks of the strip make of the originals; each network is loaded once."""
-    kept = workshop.folder.parent / "rows"
+    kept = trainer.folder.parent / "rows"
     kept.mkdir(exist_ok=True)
     results: dict[str, Result] = {}
     versions = {}
     with tempfile.TemporaryDirectory() as scratch:
-        names = workshop.dataset.names("test")
-        clips = TestClips(dict(zip(names, workshop.frames("test"), strict=True)), Path(scratch))
+        names = trainer.dataset.names("test")
+        clips = TestClips(dict(zip(names, trainer.frames("test"), strict=True)), Path(scratch))
         for network in dict.fromkeys(row.network.name for row in rows):
-            model = Bench(workshop.path(network), clips, device)
-            small = workshop.path(network + COMPACT)
-            compact = Bench(small, clips, device) if small.exists() else None
+            model = ModelBenchmark(trainer.path(network), clips, device)
+            small = trainer.path(network + COMPACT)
+            compact = ModelBenchmark(small, clips, device) if small.exists() else None
             for row in (row for row in rows if row.network.name == network):
                 path = kept / f"{row.name.replace('/', '-')}.json"
-                result = _kept(path, workshop.dataset.sha256, model)
+                result = _kept(path, trainer.dataset.sha256, model)
                 if result is None:
                     result = measure_row(row, model, compact)
                     write_whole(str(path), json.dumps(result.to_dict()).encode())
@@ -109,7 +109,7 @@ def _measure(
     return [results[row.name] for row in rows], versions
 
 
-def _kept(path: Path, data: str, model: Bench) -> Result | None:
+def _kept(path: Path, data: str, model: ModelBenchmark) -> Result | None:
     """The result of a row that was measured before, in the same way, with the same weights and frames."""
     try:
         result = Result.from_dict(json.loads(path.read_text()))
@@ -119,9 +119,9 @@ def _kept(path: Path, data: str, model: Bench) -> Result | None:
     return result if same else None
 
 
-def _notes(workshop: Workshop, results: Sequence[Result]) -> list[str]:
+def _notes(trainer: NetworkTrainer, results: Sequence[Result]) -> list[str]:
     """What the reader of the table must know of its making."""
-    dataset = workshop.dataset
+    dataset = trainer.dataset
     counts = ", ".join(f"{dataset.count(role)} {role}" for role in ROLES)
     every = max(each.every for each in dataset.recordings if each.role == "train")
     taken = "every frame" if every == 1 else f"one frame in {every}"

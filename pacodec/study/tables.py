@@ -7,7 +7,7 @@ from pacodec.evaluation.tables import Table
 from pacodec.study.measure import GOP_FRAMES, SSIM_SETTINGS
 from pacodec.study.networks import NETWORKS
 from pacodec.study.published import DEMOS
-from pacodec.study.results import Quality, Result
+from pacodec.study.results import Result, RowQuality
 
 TOLERANCE = 0.3
 """dB that the scale quantizer may lose against none."""
@@ -35,7 +35,7 @@ def shortfalls(results: Sequence[Result]) -> list[str]:
     return lines
 
 
-def _shortfalls(where: str, ours: Quality, psnr: float, ssim: float) -> Iterator[str]:
+def _shortfalls(where: str, ours: RowQuality, psnr: float, ssim: float) -> Iterator[str]:
     for name, value, theirs in (("psnr", ours.psnr, psnr), ("ssim", ours.ssim, ssim)):
         if value < theirs:
             yield f"{where}: {name} {value:.3f}, the study had {theirs:.3f}"
@@ -135,7 +135,7 @@ def _demos(results: Sequence[Result]) -> Table:
     return Table("## The authors' demo clips, no quantizer", header, rows)
 
 
-def _demo_clips(results: Sequence[Result]) -> Iterator[tuple[str, Result, Quality, tuple[float, float]]]:
+def _demo_clips(results: Sequence[Result]) -> Iterator[tuple[str, Result, RowQuality, tuple[float, float]]]:
     """The authors' clips that we have: clip, our row, its quality, and the study's PSNR and SSIM."""
     for clip, figures in DEMOS.items():
         for model, theirs in figures.items():
@@ -145,7 +145,7 @@ def _demo_clips(results: Sequence[Result]) -> Iterator[tuple[str, Result, Qualit
                     yield clip, result, ours, theirs
 
 
-def _quality(coded: Quality) -> tuple[str, str]:
+def _quality(coded: RowQuality) -> tuple[str, str]:
     return f"{coded.psnr:.2f}", f"{coded.ssim:.4f}"
 
 

@@ -20,7 +20,7 @@ from pacodec.limits import GIB
 from pacodec.models.files import ModelFile, ModelInfo, dump
 from pacodec.training.fit import Frames, fit_in_phases, measure_psnr
 from pacodec.training.holding_out import Part, split
-from pacodec.training.loop import Plan
+from pacodec.training.loop import TrainingPlan
 from pacodec.training.request import Request, Trained
 from pacodec.video.reader import VideoReader
 from pacodec.video.resize import resize
@@ -37,7 +37,7 @@ Dump = Callable[[Mapping[str, NDArray[np.float32]], ModelInfo], bytes]
 
 
 @dataclass(frozen=True)
-class Footage:
+class TrainingFrames:
     """Frames by their role, each uint8 [T, H, W, 3] a recording, and how they were split."""
 
     train: list[Frames]
@@ -58,7 +58,7 @@ def train_autoencoder(request: Request, arch: str, rank: int | None) -> Trained:
     size = model.size or (request.size and request.size[::-1])
     footage = load_footage(request.clips, request.validation, request.test, size)
     request.report(f"{_total(footage.train)} frames to train on; {footage.split}")
-    plan = Plan(
+    plan = TrainingPlan(
         request.steps or 1,
         arch=arch,
         hyperparameters=json.dumps(hyperparameters, sort_keys=True),
@@ -116,7 +116,7 @@ def package(
 
 def load_footage(
     clips: Sequence[str], validation: Sequence[str], test: Sequence[str], size: tuple[int, int] | None
-) -> Footage:
+) -> TrainingFrames:
     """Read and split recordings; `size` is (height, width), None for that of the first clip."""
     frames, every = _read_all([*clips, *validation, *test], size)
     parts = split([len(clip) for clip in frames], len(validation), len(test))
@@ -124,7 +124,7 @@ def load_footage(
     def cut(role: list[Part]) -> list[Frames]:
         return [frames[part.clip][part.start : part.stop] for part in role]
 
-    return Footage(cut(parts.train), cut(parts.validation), cut(parts.test), parts.words, every)
+    return TrainingFrames(cut(parts.train), cut(parts.validation), cut(parts.test), parts.words, every)
 
 
 def _read_all(clips: Sequence[str], size: tuple[int, int] | None) -> tuple[list[Frames], int]:
@@ -161,7 +161,7 @@ def _hyperparameters(arch: str, size: tuple[int, int] | None, rank: int | None) 
     return chosen | ({"width": size[0], "height": size[1]} if size else {})
 
 
-def _checksum(footage: Footage) -> int:
+def _checksum(footage: TrainingFrames) -> int:
     value = 0
     for clip in (*footage.train, *footage.validation):
         value = zlib.crc32(np.ascontiguousarray(clip).data, zlib.crc32(repr(clip.shape).encode(), value))

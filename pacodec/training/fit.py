@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pacodec.autoencoders.autoencoder import Autoencoder
-from pacodec.training.loop import Plan, prefers_bfloat16, run, saved_plan, validation_interval
-from pacodec.training.request import Progress
+from pacodec.training.loop import TrainingPlan, prefers_bfloat16, run, saved_plan, validation_interval
+from pacodec.training.request import TrainingProgress
 
 Frames = NDArray[np.uint8]
 """Frames of one recording, uint8 [T, H, W, 3]."""
@@ -63,7 +63,7 @@ class CropSampler:
     evenly learn the background and little else.
     """
 
-    def __init__(self, clips: list[Frames], plan: Plan, size: tuple[int, int] | None) -> None:
+    def __init__(self, clips: list[Frames], plan: TrainingPlan, size: tuple[int, int] | None) -> None:
         self.clips, self.plan, self.fixed = clips, plan, size is not None
         self.lengths = np.array([len(clip) for clip in clips])
         self.moving = [] if self.fixed else [np.argwhere(_motion(clip)) for clip in clips]
@@ -133,11 +133,11 @@ def fit(
     model: Autoencoder,
     train: list[Frames],
     validation: list[Frames],
-    plan: Plan,
+    plan: TrainingPlan,
     *,
     device: torch.device,
     checkpoint: Path | None = None,
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Callable[[TrainingProgress], None] = lambda progress: None,
 ) -> Autoencoder:
     """Train `model` in place for one phase and return it with the weights that did best on the validation frames.
 
@@ -155,12 +155,12 @@ def fit_in_phases(
     model: Autoencoder,
     train: list[Frames],
     validation: list[Frames],
-    plan: Plan,
+    plan: TrainingPlan,
     *,
     device: torch.device,
     minutes: float | None = None,
     checkpoint: Path,
-    report: Callable[[str | Progress], None] = lambda message: None,
+    report: Callable[[str | TrainingProgress], None] = lambda message: None,
     start: Callable[[Tensor], None] | None = None,
 ) -> int:
     """Choose the first weights and run each phase of the network's training; the steps of all phases.
@@ -205,7 +205,7 @@ def _steps_in(
     model: Autoencoder,
     train: list[Frames],
     validation: list[Frames],
-    plan: Plan,
+    plan: TrainingPlan,
     device: torch.device,
 ) -> int:
     """Steps that fit in the time, by timing a few on a copy of the network that is then thrown away."""

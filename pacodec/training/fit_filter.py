@@ -13,9 +13,9 @@ from pacodec.common.metrics import psnr
 from pacodec.training.crops import Crops, as_input
 from pacodec.training.filter_network import FilterNetwork
 from pacodec.training.footage import CodedFootage
-from pacodec.training.loop import Plan
+from pacodec.training.loop import TrainingPlan
 from pacodec.training.pairs import Pairs
-from pacodec.training.phases import FLOATS, ROUNDED, first_steps, fit_rounded
+from pacodec.training.quantization_aware import FLOATS, ROUNDED, first_steps, fit_rounded
 from pacodec.training.request import Request
 from pacodec.transforms.postfilter import MIDDLE, POSTFILTER, PostFilter, Shape, of_even_sides
 
@@ -68,7 +68,7 @@ def fit_filter(request: Request, footage: CodedFootage) -> FilterNetwork:
     crops = Crops(footage.pairs, footage.palette, SIDE, request.seed)
     task = _Task(network, crops, footage.judged, footage.palette, device)
     steps = first_steps(task, request.checkpoint, request.steps, 60 * request.minutes)
-    plan = Plan(
+    plan = TrainingPlan(
         steps,
         arch=POSTFILTER,
         hyperparameters=json.dumps(vars(SHAPE), sort_keys=True),

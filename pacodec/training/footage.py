@@ -25,7 +25,7 @@ from pacodec.training.survey import pictures, survey_clips
 from pacodec.transforms.changes import changed_pixels
 from pacodec.transforms.colour_set import ColourSet
 from pacodec.transforms.palette import PaletteTransform, colour_errors, learn_palette
-from pacodec.transforms.two_level_palette import ShadesTransform, frequent_colours, without
+from pacodec.transforms.two_level_palette import TwoLevelPalette, frequent_colours, without
 from pacodec.video.reader import VideoReader
 
 NOISY_SHARE = 0.02
@@ -159,7 +159,7 @@ def _shades(sample: Sequence[Image], palette: NDArray[np.uint8], known: NDArray[
         further = np.concatenate([further, without(without(known, palette), further)])
     if not 0 < len(further) <= MAX_MODEL_SHADES:
         return b""
-    stored: bytes = ShadesTransform(palette, further).parameters["shades"]
+    stored: bytes = TwoLevelPalette(palette, further).parameters["shades"]
     return stored
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pacodec.errors import CorruptFileError, UsageError
-from pacodec.training.request import Progress
+from pacodec.training.request import TrainingProgress
 
 WARM_UP = 0.03
 """Share of the steps in which the learning rate rises."""
@@ -23,7 +23,7 @@ VALIDATIONS = 12
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What decides the result of a training run."""
 
     steps: int
@@ -50,7 +50,7 @@ def validation_interval(steps: int) -> int:
     return max(1, min(250, math.ceil(steps / VALIDATIONS)))
 
 
-class Task(Protocol):
+class TrainingTask(Protocol):
     """A network and what it is to learn."""
 
     unit: str
@@ -67,7 +67,7 @@ class Task(Protocol):
         """What the network reaches on the validation frames."""
 
 
-def learning_rate_at(step: int, plan: Plan) -> float:
+def learning_rate_at(step: int, plan: TrainingPlan) -> float:
     """A linear rise, then half a cosine down to 1% (Loshchilov, Hutter 2017, SGDR, equation 5)."""
     rise = max(1, int(plan.steps * WARM_UP))
     if step < rise:
@@ -77,12 +77,12 @@ def learning_rate_at(step: int, plan: Plan) -> float:
 
 
 def run(
-    task: Task,
+    task: TrainingTask,
     optimizer: torch.optim.Adam,
-    plan: Plan,
+    plan: TrainingPlan,
     *,
     checkpoint: Path | None = None,
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Callable[[TrainingProgress], None] = lambda progress: None,
     start_counts: bool = False,
 ) -> None:
     """Train the task's network in place; it ends with the weights that did best on the validation frames.
@@ -120,7 +120,7 @@ def run(
             if checkpoint is not None:  # before the report, so that an interruption there loses nothing
                 state.save(checkpoint, plan)
             left = state.seconds / state.step * (plan.steps - state.step)
-            report(Progress(step + 1, plan.steps, loss_sum / count, score, task.unit, state.seconds, left))
+            report(TrainingProgress(step + 1, plan.steps, loss_sum / count, score, task.unit, state.seconds, left))
             loss_sum, count = 0.0, 0
     task.model.load_state_dict(state.best)
     task.model.eval()
@@ -150,7 +150,7 @@ class _State:
             self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.waited = 0 if gained else self.waited + 1
 
-    def save(self, path: Path, plan: Plan) -> None:
+    def save(self, path: Path, plan: TrainingPlan) -> None:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
@@ -164,10 +164,10 @@ class _State:
         }
         _write(path, tensors, progress)
 
-    def load(self, path: Path, plan: Plan) -> None:
+    def load(self, path: Path, plan: TrainingPlan) -> None:
         try:
             progress, tensors = _read(path)
-            if Plan(**progress["plan"]) != plan:
+            if TrainingPlan(**progress["plan"]) != plan:
                 raise UsageError(
                     f"{path}: this checkpoint is of a run with other options or clips; repeat those, or remove it"
                 )
@@ -204,7 +204,7 @@ def shorten(path: Path, seconds: float) -> None:
     """
     try:
         progress, tensors = _read(path)
-        step, plan = int(progress["step"]), Plan(**progress["plan"])
+        step, plan = int(progress["step"]), TrainingPlan(**progress["plan"])
         steps = step + max(1, int(seconds * step / float(progress["seconds"])))
     except (OSError, KeyError, TypeError, ValueError, ZeroDivisionError, SafetensorError) as error:
         raise CorruptFileError(f"{path}: not a checkpoint ({error})") from error
@@ -227,10 +227,10 @@ def _write(path: Path, tensors: Mapping[str, Tensor], progress: Mapping[str, Any
     part.replace(path)
 
 
-def saved_plan(path: Path) -> Plan:
+def saved_plan(path: Path) -> TrainingPlan:
     """The plan of the run that a checkpoint belongs to; CorruptFileError where it is not one."""
     try:
         with safe_open(path, "pt") as file:
-            return Plan(**json.loads(file.metadata()["progress"])["plan"])
+            return TrainingPlan(**json.loads(file.metadata()["progress"])["plan"])
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise CorruptFileError(f"{path}: not a checkpoint ({error})") from error

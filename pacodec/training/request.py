@@ -9,7 +9,7 @@ CHECKPOINT_SUFFIX = ".checkpoint"
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far the training of a network is."""
 
     step: int
@@ -22,7 +22,7 @@ class Progress:
     seconds_left: float
 
 
-Report = Callable[[str | Progress], None]
+Report = Callable[[str | TrainingProgress], None]
 """Takes a line for people, or the progress of a network's training."""
 
 

@@ -3,6 +3,10 @@
 Clean footage has some thousand colours, nearly all of them the antialiasing of a few. Here each colour has a label of
 two bytes: the index of a palette colour and a number among the shades of it. That is as exact as a correction of three
 channels, easier to predict, and half as many planes.
+
+Stored, a list of shades is bytes, packed as by `zstd_frames`: for each of the 256 indices how many shades follow (u8);
+then for each one, in order of index and number, its number less that of the one before it at the same index (u8; less 0
+for the first); then the differences mod 256 of all shades from their palette colours: of R, of G, of B.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,16 +17,75 @@ from numpy.typing import NDArray
 
 from pacodec.common.colours import MAX_COLOURS, pack_colours, unpack_colours
 from pacodec.common.media import Pictures
+from pacodec.common.zstd_frames import pack, unpack
 from pacodec.errors import CorruptFileError, QualityError
 from pacodec.transforms.palette import nearest_colours, pack_palette, unpack_palette
-from pacodec.transforms.shade_table import INDICES, LABELS, MAX_SHADES, Labels, ShadeTable
 
+INDICES = 256
+MAX_SHADES = 254
+"""Shades of an index beside its own colour, which is shade 0. Shade 255 is left to later versions."""
+LABELS = INDICES << 8
+_BYTES = 4
+"""Stored bytes of a shade."""
+
+Colours = NDArray[np.uint8]
+Labels = NDArray[np.uint16]
+"""256 * index + shade."""
 _UNKNOWN = np.uint16(0xFFFF)  # its shade is 255, which no colour has
 _KEPT_GOPS = 256
 """GOPs for which a label that is not used keeps its colour: as many may still be at work with it."""
 
 
-class ShadesTransform:
+class LabelTable:
+    """The colours of labels, uint8 [65536, 3], and which labels have one, bool [65536]."""
+
+    def __init__(self, palette: Colours) -> None:
+        """`palette`: uint8 [K, 3], K <= 256, the colours of shade 0; indices from K on get those of a fixed lattice.
+
+        The lattice is for what the makers of the palette did not see: without it, footage that begins with a black
+        screen would have the shades of black and no others.
+        """
+        rest = np.arange(len(palette), INDICES)
+        lattice = np.stack([36 * (rest >> 5), 36 * (rest >> 2 & 7), 85 * (rest & 3)], 1).astype(np.uint8)
+        self.palette = np.concatenate([palette, lattice])
+        self.colours = np.zeros((LABELS, 3), np.uint8)
+        self.known = np.zeros(LABELS, np.bool_)
+        self.put(np.arange(0, LABELS, 256).astype(np.uint16), self.palette)
+
+    def put(self, labels: Labels, colours: Colours) -> None:
+        """Give labels [N] their colours [N, 3]."""
+        self.colours[labels], self.known[labels] = colours, True
+
+    def pack(self, wanted: NDArray[np.bool_]) -> bytes:
+        """The shades among the wanted labels, bool [65536], as they are stored; shade 0 is the palette's affair."""
+        labels = np.flatnonzero(wanted)
+        labels = labels[labels & 255 != 0]
+        index, shade = labels >> 8, labels & 255
+        counts = np.bincount(index, minlength=INDICES)
+        steps = np.diff(shade, prepend=0)
+        first = (np.cumsum(counts) - counts)[counts > 0]
+        steps[first] = shade[first]
+        differences = self.colours[labels] - self.palette[index]  # modulo 256
+        return pack(counts.astype(np.uint8).tobytes() + steps.astype(np.uint8).tobytes() + differences.T.tobytes())
+
+    def unpack(self, data: bytes) -> None:
+        """Take in what `pack` stored, untrusted; CorruptFileError or LimitError where it is malformed."""
+        raw = np.frombuffer(unpack(data, "shades", INDICES + _BYTES * INDICES * MAX_SHADES), np.uint8)
+        counts = raw[:INDICES].astype(np.int64)
+        n = int(counts.sum())
+        if len(counts) != INDICES or len(raw) != INDICES + _BYTES * n:
+            raise CorruptFileError(f"{len(raw)} bytes do not hold the {n} shades that they announce")
+        index = np.repeat(np.arange(INDICES), counts)
+        steps = raw[INDICES : INDICES + n].astype(np.int64)
+        total = np.concatenate(([0], np.cumsum(steps)))
+        shade = total[1:] - np.repeat(total[np.cumsum(counts) - counts], counts)
+        if n and (int(steps.min()) < 1 or int(shade.max()) > MAX_SHADES):
+            raise CorruptFileError(f"the numbers of an index's shades do not ascend within 1..{MAX_SHADES}")
+        differences = raw[INDICES + n :].reshape(3, n).T
+        self.put((index << 8 | shade).astype(np.uint16), self.palette[index] + differences)
+
+
+class TwoLevelPalette:
     """Pictures to codes [n, 2, H, W]: palette index and shade."""
 
     name = "shades"
@@ -34,7 +97,7 @@ class ShadesTransform:
         No colour should be there twice. Each shade becomes the next one of the nearest palette colour that has fewer
         than 254; so does, later, each new colour that `encode` meets. Raises QualityError where there are too many.
         """
-        self._given, self._table = palette, ShadeTable(palette)
+        self._given, self._table = palette, LabelTable(palette)
         self._gop, self._used_in = 0, np.full(LABELS, -_KEPT_GOPS, np.int64)
         self._labels: Labels | None = None
         self._header = self._table.known.copy()
@@ -42,8 +105,8 @@ class ShadesTransform:
         self._header = self._table.known.copy()
 
     @classmethod
-    def from_parameters(cls, parameters: Mapping[str, Any]) -> "ShadesTransform":
-        """Of the header's map {palette: K colours, shades: bytes}, and a GOP's {added: bytes}, see `shade_table`.
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> "TwoLevelPalette":
+        """Of the header's {palette: K colours, shades: bytes} and a GOP's {added: bytes}, stored by `LabelTable.pack`.
 
         CorruptFileError or LimitError if malformed.
         """

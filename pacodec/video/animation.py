@@ -26,8 +26,8 @@ _FAILURES = (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.Deco
 """What Pillow raises for damaged files."""
 
 
-class WebpFootage:
-    """A WebP file, animated or still (see `Footage`).
+class WebpSource:
+    """A WebP file, animated or still (see `FrameSource`).
 
     Raises:
         FileAccessError: the source cannot be read.

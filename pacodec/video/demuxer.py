@@ -15,9 +15,9 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from pacodec import limits
-from pacodec.video.arrivals import Arrivals
 from pacodec.video.audio import describe_audio, is_usable
 from pacodec.video.source import Source, open_video, read_failure, source_name, source_size
+from pacodec.video.stream_integrity import StreamIntegrity
 
 _DEFAULT_RATE = Fraction(25)
 # FFmpeg's own decoders of these pass over the second stream that holds the opacities; those of libvpx do not.
@@ -29,8 +29,8 @@ _MAX_STEPS = 48
 _NAMES = {"subtitle": "subtitle track", "data": "data track", "attachment": "attachment"}
 
 
-class FfmpegFootage:
-    """A file or stream that FFmpeg demuxes and decodes (see `Footage`).
+class FfmpegSource:
+    """A file or stream that FFmpeg demuxes and decodes (see `FrameSource`).
 
     Raises:
         FileAccessError: the source cannot be read.
@@ -55,8 +55,8 @@ class FfmpegFootage:
         self._audio = usable
         self.tracks = {stream.index: describe_audio(stream) for stream in usable}
         self._decoder = decoder_of(self._video)
-        self._arrivals = Arrivals(self._container, self._video, self.frame_rate)
-        self.frames_hint = self._arrivals.announced_frames
+        self._integrity = StreamIntegrity(self._container, self._video, self.frame_rate)
+        self.frames_hint = self._integrity.announced_frames
 
     def close(self) -> None:
         """Release the file; a file object that was given stays open."""
@@ -68,7 +68,7 @@ class FfmpegFootage:
             for packet in self._container.demux(self._video, *self._audio):
                 if not packet.size:
                     continue  # a frame that was dropped, or the demuxer's sign of the end
-                self._arrivals.packet(packet)
+                self._integrity.packet(packet)
                 if packet.stream_index == self._video.index:
                     yield from self._frames(packet)
                 else:
@@ -76,9 +76,9 @@ class FfmpegFootage:
         except (FFmpegError, OSError) as error:
             if failure := read_failure(error, self.name):
                 raise failure from error
-            self._arrivals.faults += 1
+            self._integrity.faults += 1
         yield from self._frames(None)
-        if damage := self._arrivals.report():
+        if damage := self._integrity.report():
             self.warnings.append(damage)
 
     def seek_samples(self, n: int) -> list[av.VideoFrame]:
@@ -115,10 +115,10 @@ class FfmpegFootage:
         try:
             frames = self._decoder.decode(packet)
         except FFmpegError:
-            self._arrivals.faults += 1
+            self._integrity.faults += 1
             return []
-        self._arrivals.frames += len(frames)
-        self._arrivals.faults += sum(frame.is_corrupt for frame in frames)
+        self._integrity.frames += len(frames)
+        self._integrity.faults += sum(frame.is_corrupt for frame in frames)
         return frames
 
 

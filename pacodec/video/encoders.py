@@ -17,7 +17,7 @@ from pacodec.common.colours import MAX_COLOURS, pack_colours, unpack_colours
 from pacodec.common.media import ColorTags, Image, VideoFormat
 from pacodec.video.color import YuvConverter, coded_tags, rgb_tags
 
-Codec = Literal["h264", "lossless"]
+VideoCodec = Literal["h264", "lossless"]
 """H.264: 4:2:0 (4:4:4 where a side is odd) at a chosen quality, or RGB to the last bit, which browsers play too."""
 
 _MAX_THREADS = 8
@@ -67,7 +67,7 @@ FORMS = {
 
 
 def add_video_track(
-    output: OutputContainer, form: Form, format: VideoFormat, codec: Codec, crf: int
+    output: OutputContainer, form: Form, format: VideoFormat, codec: VideoCodec, crf: int
 ) -> tuple[VideoStream, ToFrame]:
     """Add the video track to `output`; returns it, and what turns pictures into the frames that it encodes."""
     encoder, pixel_format, options, tags, to_frame = _encoding(form, format, codec, crf)
@@ -94,7 +94,7 @@ def tick(form: Form, format: VideoFormat) -> Fraction:
 
 
 def _encoding(
-    form: Form, format: VideoFormat, codec: Codec, crf: int
+    form: Form, format: VideoFormat, codec: VideoCodec, crf: int
 ) -> tuple[str, str, dict[str, str], ColorTags, ToFrame]:
     """FFmpeg's encoder, its pixel format and options, the tags of the colours, and what makes the frames."""
     rgb = rgb_tags(format.color)

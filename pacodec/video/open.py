@@ -5,29 +5,29 @@ from fractions import Fraction
 from pathlib import Path
 
 from pacodec.errors import FileAccessError, UsageError
-from pacodec.video.demuxer import FfmpegFootage
-from pacodec.video.footage import Footage
-from pacodec.video.sequence import SequenceFootage, is_pattern
+from pacodec.video.demuxer import FfmpegSource
+from pacodec.video.frame_source import FrameSource
+from pacodec.video.sequence import SequenceSource, is_pattern
 from pacodec.video.source import Source, source_name
 
 _HEAD_BYTES = 12
 
 
-def open_footage(source: Source, frame_rate: Fraction | None = None) -> Footage:
+def open_frame_source(source: Source, frame_rate: Fraction | None = None) -> FrameSource:
     """Open a video, an animated image, or a sequence of pictures, which `frame_rate` (frames/s) is for.
 
     Raises the exceptions of the kind that it is; UsageError for a frame rate where the source has times of its own.
     """
     if isinstance(source, str | os.PathLike) and is_pattern(os.fspath(source)):
-        return SequenceFootage(os.fspath(source), frame_rate, open_footage)
+        return SequenceSource(os.fspath(source), frame_rate, open_frame_source)
     if frame_rate is not None:
         raise UsageError(f"{source_name(source)}: has times of its own; a frame rate is for sequences of pictures")
     head = _head(source)
     if head[:4] == b"RIFF" and head[8:] == b"WEBP":
-        from pacodec.video.animation import WebpFootage  # Pillow is for nothing else
+        from pacodec.video.animation import WebpSource  # Pillow is for nothing else
 
-        return WebpFootage(source)
-    return FfmpegFootage(source)
+        return WebpSource(source)
+    return FfmpegSource(source)
 
 
 def _head(source: Source) -> bytes:

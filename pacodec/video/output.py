@@ -16,7 +16,7 @@ from pacodec.common.media import AudioPacket, Image, VideoFormat
 from pacodec.common.metrics import Distortion
 from pacodec.common.naming import STANDARD_STREAM
 from pacodec.errors import FileAccessError, UsageError
-from pacodec.video.encoders import Codec
+from pacodec.video.encoders import VideoCodec
 from pacodec.video.sequence import existing, is_numbered, numbered
 from pacodec.video.writer import VideoWriter, form_of
 
@@ -93,7 +93,7 @@ def check_output(target: str, container: str | None, *, overwrite: bool, sources
 
 @contextmanager
 def writing_video(
-    target: str, format: VideoFormat, *, container: str | None = None, codec: Codec = "h264", crf: int = 18
+    target: str, format: VideoFormat, *, container: str | None = None, codec: VideoCodec = "h264", crf: int = 18
 ) -> Iterator[Output]:
     """Write a video to what `check_output` let pass; it appears when the block ends well, or not at all.
 

@@ -16,9 +16,9 @@ from pacodec import limits
 from pacodec.common.media import AudioPacket, Frame, VideoFormat
 from pacodec.errors import CorruptFileError
 from pacodec.video.color import RgbConverter, color_losses, color_tags, has_alpha
-from pacodec.video.open import open_footage
+from pacodec.video.open import open_frame_source
 from pacodec.video.source import Source
-from pacodec.video.timeline import Timeline
+from pacodec.video.timestamps import TimestampRepair
 
 _DEFAULT_RATE = Fraction(25)
 _SPLICE_SECONDS = Fraction(1)
@@ -44,7 +44,7 @@ class VideoReader:
     """
 
     def __init__(self, source: Source, frame_rate: Fraction | None = None) -> None:
-        self._footage = open_footage(source, frame_rate)
+        self._footage = open_frame_source(source, frame_rate)
         self.source_bytes: int | None = self._footage.source_bytes
         """Bytes of the file or files, None for a stream."""
         self.frames_hint: int | None = self._footage.frames_hint
@@ -89,8 +89,8 @@ class VideoReader:
         Raises:
             FileAccessError: the system cannot read on. Damaged data, in contrast, are skipped and end in `warnings`.
         """
-        clock = Timeline(self._step, int(_SPLICE_SECONDS / self._time_base))
-        audio_clocks = [Timeline(1, int(_SPLICE_SECONDS / stream.time_base)) for stream in self.format.audio]
+        clock = TimestampRepair(self._step, int(_SPLICE_SECONDS / self._time_base))
+        audio_clocks = [TimestampRepair(1, int(_SPLICE_SECONDS / stream.time_base)) for stream in self.format.audio]
         held: tuple[av.VideoFrame, int] | None = None
         for event in self._all_events():
             if not isinstance(event, av.VideoFrame):
@@ -152,7 +152,7 @@ class VideoReader:
         if line not in self._notices:
             self._notices.append(line)
 
-    def _audio_packet(self, packet: Packet[Stream], clocks: list[Timeline]) -> AudioPacket:
+    def _audio_packet(self, packet: Packet[Stream], clocks: list[TimestampRepair]) -> AudioPacket:
         number = self._tracks[packet.stream_index]
         dts = packet.dts if packet.dts is not None else packet.pts
         placed = clocks[number].place(dts, packet.duration) + round(self._delay / packet.time_base)
@@ -161,7 +161,7 @@ class VideoReader:
             number, placed + reorder, placed, max(packet.duration or 0, 0), packet.is_keyframe, bytes(packet)
         )
 
-    def _conclude(self, clocks: list[Timeline]) -> None:
+    def _conclude(self, clocks: list[TimestampRepair]) -> None:
         moved = [sum(clock.repaired for clock in group) for group in (clocks[:1], clocks[1:])]
         for count, what in zip(moved, ("frames", "audio packets"), strict=True):
             if count:

@@ -9,9 +9,9 @@ import av
 from pacodec.common.media import Image
 from pacodec.errors import CorruptFileError
 from pacodec.video.color import RgbConverter
-from pacodec.video.demuxer import FfmpegFootage
-from pacodec.video.footage import Footage
-from pacodec.video.open import open_footage
+from pacodec.video.demuxer import FfmpegSource
+from pacodec.video.frame_source import FrameSource
+from pacodec.video.open import open_frame_source
 from pacodec.video.source import source_name
 
 
@@ -24,11 +24,11 @@ def sample_frames(path: str | os.PathLike[str], n: int, frame_rate: Fraction | N
     Raises:
         FileAccessError, UsageError, CorruptFileError, UnsupportedError, LimitError: as `VideoReader`.
     """
-    footage = open_footage(path, frame_rate)
+    footage = open_frame_source(path, frame_rate)
     with closing(footage):
-        frames = footage.seek_samples(n) if isinstance(footage, FfmpegFootage) else []
+        frames = footage.seek_samples(n) if isinstance(footage, FfmpegSource) else []
     if len(frames) < n:
-        with closing(open_footage(path, frame_rate)) as footage:
+        with closing(open_frame_source(path, frame_rate)) as footage:
             frames = _by_decoding(footage, n)
     if not frames:
         raise CorruptFileError(f"{source_name(path)}: no frame of it can be decoded")
@@ -36,7 +36,7 @@ def sample_frames(path: str | os.PathLike[str], n: int, frame_rate: Fraction | N
     return [to_rgb(frame) for frame in frames]
 
 
-def _by_decoding(footage: Footage, n: int) -> list[av.VideoFrame]:
+def _by_decoding(footage: FrameSource, n: int) -> list[av.VideoFrame]:
     """Every 2^k-th frame, k being such that n to 2n - 1 remain, thinned to n."""
     kept: list[av.VideoFrame] = []
     stride = 1

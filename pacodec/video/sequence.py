@@ -16,7 +16,7 @@ from av.stream import Stream
 
 from pacodec.common.media import AudioStream
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
-from pacodec.video.footage import Footage
+from pacodec.video.frame_source import FrameSource
 from pacodec.video.source import Source
 
 DEFAULT_RATE = Fraction(25)
@@ -35,8 +35,8 @@ def is_numbered(name: str) -> bool:
     return bool(_NUMBER.search(Path(name).name))
 
 
-class SequenceFootage:
-    """Pictures in the order of their numbers (see `Footage`); of files with several frames the first is taken.
+class SequenceSource:
+    """Pictures in the order of their numbers (see `FrameSource`); of files with several frames the first is taken.
 
     Args:
         pattern: with one %d or %04d in its last part, or with *, ? or [] as a shell has them.
@@ -48,8 +48,10 @@ class SequenceFootage:
         UsageError: the pattern has more than one number.
     """
 
-    def __init__(self, pattern: str, frame_rate: Fraction | None, open_footage: Callable[[Source], Footage]) -> None:
-        self.name, self._open = pattern, open_footage
+    def __init__(
+        self, pattern: str, frame_rate: Fraction | None, open_frame_source: Callable[[Source], FrameSource]
+    ) -> None:
+        self.name, self._open = pattern, open_frame_source
         self._paths, self.warnings = _matching(pattern)
         if not self._paths:
             raise FileAccessError(f"{pattern}: no file has such a name")

@@ -22,10 +22,10 @@ from pacodec.common.media import AudioPacket, Image, VideoFormat
 from pacodec.common.metrics import Distortion
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
 from pacodec.video.audio import add_audio_track, check_audio_codec
-from pacodec.video.encoders import FORMS, Codec, Form, add_video_track, tick
+from pacodec.video.encoders import FORMS, Form, VideoCodec, add_video_track, tick
 from pacodec.video.last_duration import set_in_apng, set_in_webp
 from pacodec.video.loss import CodingLoss, ConversionLoss, Loss, NoLoss
-from pacodec.video.sink import Target, VideoSink
+from pacodec.video.output_file import OutputFile, Target
 
 _SHORTEST_OF_GIFS = 2
 """Hundredths of a second that browsers do not take for a mistake."""
@@ -55,7 +55,13 @@ class VideoWriter:
     """
 
     def __init__(
-        self, target: Target, format: VideoFormat, *, container: str | None = None, codec: Codec = "h264", crf: int = 18
+        self,
+        target: Target,
+        format: VideoFormat,
+        *,
+        container: str | None = None,
+        codec: VideoCodec = "h264",
+        crf: int = 18,
     ) -> None:
         if codec not in ("h264", "lossless"):
             raise UsageError(f"codec {codec!r} is not known: h264 or lossless")
@@ -71,14 +77,14 @@ class VideoWriter:
         self._first_pts, self._last_pts, self._last_tick, self._number = 0, -1, -1, 0
         self._last_duration = Fraction(0)
         self._tick = tick(self._form, self.format)
-        self._sink = VideoSink(target)
+        self._output_file = OutputFile(target)
         try:
-            options = _muxer_options(self._form, self.format, self._sink.seekable())
-            self._output = av.open(self._sink, "w", format=self._form.muxer, container_options=options)
+            options = _muxer_options(self._form, self.format, self._output_file.seekable())
+            self._output = av.open(self._output_file, "w", format=self._form.muxer, container_options=options)
             self._video, self._to_frame = add_video_track(self._output, self._form, self.format, codec, crf)
             self._audio = [add_audio_track(self._output, audio) for audio in self.format.audio]
         except BaseException:
-            self._sink.abandon()
+            self._output_file.abandon()
             raise
         size = self.format.width, self.format.height
         self._loss: Loss = NoLoss()
@@ -151,7 +157,7 @@ class VideoWriter:
 
     def close(self) -> None:
         """Finish the file. May be called again. FileAccessError if the target cannot be written."""
-        if self._sink.closed:
+        if self._output_file.closed:
             return
         with self._failures(UsageError(f"{self._output.format.name} cannot hold the last frames")):
             packets: list[Packet[Any]] = list(self._video.encode(None))
@@ -160,9 +166,9 @@ class VideoWriter:
                 packets = [self._with_last_duration(packet) for packet in packets]
             self._output.mux(packets)
             self._output.close()
-            if self._form.muxer == "apng" and self._sink.readable():
-                set_in_apng(self._sink, self._last_duration)
-            self._sink.close()
+            if self._form.muxer == "apng" and self._output_file.readable():
+                set_in_apng(self._output_file, self._last_duration)
+            self._output_file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -173,7 +179,7 @@ class VideoWriter:
         if kind is None:
             self.close()
         else:
-            self._sink.abandon()
+            self._output_file.abandon()
 
     def _as_shown(self, format: VideoFormat) -> VideoFormat:
         """The format of what can say nothing of sound, turning and aspect."""
@@ -209,11 +215,11 @@ class VideoWriter:
         try:
             yield
         except (FFmpegError, OSError, ValueError) as error:
-            self._sink.abandon()
+            self._output_file.abandon()
             # The sink is a Python object: what the system refuses comes back as a plain OSError, not as FFmpeg's.
             if isinstance(error, FFmpegError) or not isinstance(error, OSError):
                 raise refused from error
-            raise FileAccessError(f"{self._sink.name}: cannot write: {error.strerror or error}") from error
+            raise FileAccessError(f"{self._output_file.name}: cannot write: {error.strerror or error}") from error
 
 
 def form_of(target: Target, container: str | None = None) -> Form:

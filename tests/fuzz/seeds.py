@@ -22,7 +22,7 @@ from pacodec.models.recording import model_colours
 from pacodec.training.autoencoder import package
 from pacodec.transforms.base import GridTransform
 from pacodec.transforms.palette import PaletteTransform, learn_palette
-from pacodec.transforms.two_level_palette import ShadesTransform, frequent_colours
+from pacodec.transforms.two_level_palette import TwoLevelPalette, frequent_colours
 
 TRACK = AudioStream("aac", Fraction(1, 8000), 8000, "mono", "fltp", b"\x15\x88", 0, "eng")
 NETWORKS = {
@@ -74,7 +74,7 @@ def _files() -> Iterator[tuple[str, bytes]]:
     yield "floor", _file(PaletteGrids(PaletteTransform(palette), 24, 30), pictures, coder="none", sound=True)
     yield "corrected", _file(PaletteGrids(PaletteTransform(palette, correction_step=1), 24, 30), noise)
     colours = frequent_colours([pictures])
-    yield "shades", _file(PaletteGrids(ShadesTransform(palette[:6], colours[:3]), 24, 30), pictures)
+    yield "shades", _file(PaletteGrids(TwoLevelPalette(palette[:6], colours[:3]), 24, 30), pictures)
     models = {name: ModelFile.parse(data, name, name) for name, data in _models()}
     known = models["recording"]
     parameters = {**model_colours(known), "correction_step": 0}

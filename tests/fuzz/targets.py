@@ -19,7 +19,7 @@ from pacodec.engine import DifferencesDecoder, GridDecoder, SegmentDecoder, Stat
 from pacodec.errors import ModelError, PacodecError
 from pacodec.models.files import ModelFile
 from pacodec.models.recording import model_colours, model_recording
-from pacodec.transforms.two_level_palette import ShadesTransform
+from pacodec.transforms.two_level_palette import TwoLevelPalette
 
 MAX_PIXELS = 1 << 14
 """Of a picture that is decoded: larger ones are another kind of attack, which costs time and finds nothing."""
@@ -101,7 +101,7 @@ def _replay(found: ModelFile) -> None:
 
 
 def _colour(found: ModelFile) -> None:
-    ShadesTransform.from_parameters(model_colours(found))
+    TwoLevelPalette.from_parameters(model_colours(found))
 
 
 def _synthesise(found: ModelFile) -> None:

@@ -14,7 +14,7 @@ enum { CODER_BYTES = 4 }; /* of the number that a decoder looks ahead, and of th
 typedef struct {
     uint32_t low, high;
     uint32_t ahead;   /* decoder: the next bytes, as far as they are not done with */
-    uint32_t unused;
+    uint32_t padding;
     uint64_t taken;   /* decoder: bytes read so far, those beyond the end included */
 } Coder;
 

@@ -24,11 +24,11 @@ from pacodec.options import QUALITIES, EncodeOptions
 from pacodec.transforms.base import GridTransform
 from pacodec.transforms.palette import PaletteTransform, learn_palette
 from pacodec.transforms.postfilter import PostFilter
-from pacodec.transforms.two_level_palette import ShadesTransform, frequent_colours, occurring_palette, without
+from pacodec.transforms.two_level_palette import TwoLevelPalette, frequent_colours, occurring_palette, without
 
 DEFAULT_QUALITY = 4
 DEFAULT_QUANTIZER = "scale"
-SHADED_COLOURS = 1 << 15
+TWO_LEVEL_COLOURS = 1 << 15
 """Colours up to which lossless coding gives each a label of its own."""
 UNUSUAL_MARGIN = 3.0
 """dB under a model's usual range at which footage counts as unlike what it was trained on."""
@@ -40,7 +40,7 @@ LEVELS = {1: 16, 2: 32, 3: 64, 4: 256, 5: 256}
 
 
 @dataclass(frozen=True)
-class Choice:
+class TransformChoice:
     """A transform and why it was chosen."""
 
     transform: GridTransform
@@ -63,7 +63,7 @@ class Choice:
         )
 
 
-def choose(footage: Survey, options: EncodeOptions) -> list[Choice]:
+def choose_transform(footage: Survey, options: EncodeOptions) -> list[TransformChoice]:
     """Transforms that meet the options, the preferred first; the others are of higher quality, for a PSNR that is
     missed.
 
@@ -103,7 +103,7 @@ def sample_psnr(transform: GridTransform, sample: Sequence[Image]) -> float:
     return total.psnr
 
 
-def _by_model(footage: Survey, options: EncodeOptions, model: ModelFile) -> list[Choice]:
+def _by_model(footage: Survey, options: EncodeOptions, model: ModelFile) -> list[TransformChoice]:
     reason = f"model {model.name}, as asked"
     if model.info.arch == RECORDING:
         if options.quantizer is not None:
@@ -111,10 +111,10 @@ def _by_model(footage: Survey, options: EncodeOptions, model: ModelFile) -> list
         return _recorded(footage, options, model, reason)
     if options.lossless:
         raise UsageError(f"{model.name} is an autoencoder, which cannot be lossless")
-    return [Choice(_latent(model, footage.sample, options), reason, model)]
+    return [TransformChoice(_latent(model, footage.sample, options), reason, model)]
 
 
-def _recorded(footage: Survey, options: EncodeOptions, model: ModelFile, reason: str) -> list[Choice]:
+def _recorded(footage: Survey, options: EncodeOptions, model: ModelFile, reason: str) -> list[TransformChoice]:
     """A model's palette after its recording; lower qualities choose codes by rate and distortion."""
     quality = None if options.lossless else options.quality or DEFAULT_QUALITY
     colours, noise = model_palette(model), model_noise(model)
@@ -133,14 +133,14 @@ def _recorded(footage: Survey, options: EncodeOptions, model: ModelFile, reason:
     return [replace(choice, model=model) for choice in (*ladder, *_lossless(footage, reason, colours, model))]
 
 
-def _by_quantizer(sample: Sequence[Image], options: EncodeOptions) -> Choice:
+def _by_quantizer(sample: Sequence[Image], options: EncodeOptions) -> TransformChoice:
     best = _best_autoencoder(sample, options)
     if best is None:
         raise ModelError(f"the quantizer {options.quantizer} needs an autoencoder and no model is installed")
     return best
 
 
-def _by_sample(footage: Survey, options: EncodeOptions) -> list[Choice]:
+def _by_sample(footage: Survey, options: EncodeOptions) -> list[TransformChoice]:
     """Palettes, with further planes where a floor asks for more."""
     quality = options.quality or DEFAULT_QUALITY
     colours = _palette_of(footage, MAX_COLOURS)
@@ -156,7 +156,9 @@ def _by_sample(footage: Survey, options: EncodeOptions) -> list[Choice]:
     return [*ladder, *_lossless(footage, reason, colours)]
 
 
-def _lossless(footage: Survey, reason: str, colours: NDArray[np.uint8], model: ModelFile | None = None) -> list[Choice]:
+def _lossless(
+    footage: Survey, reason: str, colours: NDArray[np.uint8], model: ModelFile | None = None
+) -> list[TransformChoice]:
     """A palette of all colours, else shades where there are few enough; then corrections, for more than these."""
     sample = footage.sample
     exact = _palette(footage, None, f"{reason}: palette with exact corrections", colours, model)
@@ -165,16 +167,16 @@ def _lossless(footage: Survey, reason: str, colours: NDArray[np.uint8], model: M
         found = np.concatenate([found, without(footage.colours, found)])
         if model is None and len(found) <= MAX_COLOURS:
             return [_palette(footage, DEFAULT_QUALITY, f"{reason}: all of it has {len(found)} colours", colours)]
-    if len(found) > SHADED_COLOURS:
+    if len(found) > TWO_LEVEL_COLOURS:
         return [exact]
     known = {} if model is None else model_colours(model)
     if "shades" in known:
-        shades = ShadesTransform.from_parameters(known)
+        shades = TwoLevelPalette.from_parameters(known)
     else:
         palette = occurring_palette(colours, found) if model is None else colours
-        shades = ShadesTransform(palette, without(found, palette))
+        shades = TwoLevelPalette(palette, without(found, palette))
     height, width = sample[0].shape[:2]
-    return [Choice(PaletteGrids(shades, height, width, model), f"{reason}: {len(found)} colours seen"), exact]
+    return [TransformChoice(PaletteGrids(shades, height, width, model), f"{reason}: {len(found)} colours seen"), exact]
 
 
 def _palette(
@@ -185,7 +187,7 @@ def _palette(
     model: ModelFile | None = None,
     exact: bool = True,
     postfilter: PostFilter | None = None,
-) -> Choice:
+) -> TransformChoice:
     """The palette of a quality; None is lossless. `full` is the one of `MAX_COLOURS`, which several qualities share;
     with a `model` it is that one's, and all of them do. If not `exact`, it does not grow.
     """
@@ -198,7 +200,7 @@ def _palette(
     known = footage.colours is not None and model is None  # nothing is left to be met
     room = most - len(colours) if exact and not known else 0
     palette = PaletteTransform(colours, step if exact else 0, room)
-    return Choice(PaletteGrids(palette, height, width, model, postfilter), reason)
+    return TransformChoice(PaletteGrids(palette, height, width, model, postfilter), reason)
 
 
 def _palette_of(footage: Survey, most: int) -> NDArray[np.uint8]:
@@ -214,9 +216,9 @@ def _latent(model: ModelFile, sample: Sequence[Image], options: EncodeOptions) -
         return latent_grids(model, name, height, width, levels=levels, device=options.device)
 
 
-def _best_autoencoder(sample: Sequence[Image], options: EncodeOptions) -> Choice | None:
+def _best_autoencoder(sample: Sequence[Image], options: EncodeOptions) -> TransformChoice | None:
     """The installed model that does best on the sample."""
-    best: tuple[float, Choice] | None = None
+    best: tuple[float, TransformChoice] | None = None
     for path in library.paths():
         try:
             model = ModelFile.read(path)
@@ -227,5 +229,5 @@ def _best_autoencoder(sample: Sequence[Image], options: EncodeOptions) -> Choice
             continue
         reached = sample_psnr(transform, sample)
         if best is None or reached > best[0]:
-            best = reached, Choice(transform, f"model {model.name}, the best of those installed", model)
+            best = reached, TransformChoice(transform, f"model {model.name}, the best of those installed", model)
     return best and best[1]

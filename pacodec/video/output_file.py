@@ -11,7 +11,7 @@ Target = str | os.PathLike[str] | BinaryIO
 """A path, or a binary file object, which need not be seekable."""
 
 
-class VideoSink:
+class OutputFile:
     """The file object that FFmpeg gets.
 
     FFmpeg would finish a file on its own when its context is freed; it does not touch one that calls itself closed.

@@ -22,12 +22,12 @@ from pacodec.common.files import replacing
 from pacodec.errors import CorruptFileError
 from pacodec.models.files import SUFFIX, ModelFile, ModelInfo, dump, dump_arrays
 from pacodec.study.dataset import HEIGHT, WIDTH, Dataset
-from pacodec.study.journal import Journal
 from pacodec.study.networks import NETWORKS, Network
+from pacodec.study.training_log import TrainingLog
 from pacodec.training.autoencoder import Dump, package
 from pacodec.training.fit import INITIAL_FRAMES, Frames, fit_in_phases, measure_psnr, to_images
-from pacodec.training.loop import Plan, shorten
-from pacodec.training.request import CHECKPOINT_SUFFIX, Progress
+from pacodec.training.loop import TrainingPlan, shorten
+from pacodec.training.request import CHECKPOINT_SUFFIX, TrainingProgress
 
 COMPACT = "-compact"
 MOST_COMPONENTS = 1000
@@ -35,7 +35,7 @@ VALIDATION_FRAMES = 64
 CPU = torch.device("cpu")
 
 
-class Workshop:
+class NetworkTrainer:
     """The folder of models, and the data set that they are trained on."""
 
     def __init__(
@@ -43,7 +43,7 @@ class Workshop:
         dataset: Dataset,
         folder: Path,
         device: torch.device,
-        report: Callable[[str | Progress], None],
+        report: Callable[[str | TrainingProgress], None],
         start: Path | None = None,
     ) -> None:
         """`start` is a folder of models of other footage, from which training by gradient goes on."""
@@ -60,7 +60,7 @@ class Workshop:
         """Spent on a network so far, whether it is done or not."""
         if self.path(name).exists():
             return float(ModelFile.read(self.path(name)).info.training.get("seconds", 0))
-        return self._journal(name).earlier
+        return self._log(name).earlier
 
     def frames(self, role: str) -> list[Frames]:
         """The frames of a role, read once."""
@@ -87,7 +87,7 @@ class Workshop:
 
         `minutes` are those from now on; a network that is half done takes fewer steps than planned to end in them.
         """
-        journal = self._journal(network.name)
+        journal = self._log(network.name)
         torch.manual_seed(0)
         earlier = self._earlier(network)
         model = build(network.arch, network.hyperparameters, folded=earlier is not None)
@@ -114,14 +114,16 @@ class Workshop:
         self._checkpoint(network.name).unlink(missing_ok=True)  # not before: what was trained is in the file
         journal.remove()
 
-    def _fit(self, model: Autoencoder, network: Network, earlier: Path | None, minutes: float, journal: Journal) -> int:
+    def _fit(
+        self, model: Autoencoder, network: Network, earlier: Path | None, minutes: float, journal: TrainingLog
+    ) -> int:
         """Train by gradient; the steps taken."""
         validation = self.frames("validation") or self.frames("train")
         stride = max(1, sum(map(len, validation)) // VALIDATION_FRAMES)
-        plan = Plan(1, arch=network.name, batch=network.batch, footage=_number(self.dataset))
+        plan = TrainingPlan(1, arch=network.name, batch=network.batch, footage=_number(self.dataset))
 
-        def follow(progress: str | Progress) -> None:
-            if isinstance(progress, Progress):
+        def follow(progress: str | TrainingProgress) -> None:
+            if isinstance(progress, TrainingProgress):
                 journal.note(progress)
             self.report(progress)
 
@@ -164,8 +166,8 @@ class Workshop:
     def _checkpoint(self, name: str) -> Path:
         return self.folder / f"{name}{SUFFIX}{CHECKPOINT_SUFFIX}"
 
-    def _journal(self, name: str) -> Journal:
-        return Journal(self.folder / f"{name}.json")
+    def _log(self, name: str) -> TrainingLog:
+        return TrainingLog(self.folder / f"{name}.json")
 
     def _compact(self, network: Network, model: Autoencoder) -> Autoencoder:
         small = build(network.arch, network.compact or {}, folded=model.folded)

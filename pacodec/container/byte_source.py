@@ -11,7 +11,7 @@ WINDOW = 1 << 20
 """Bytes taken at a time where a length is only declared, or where damage is searched."""
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """Bytes at absolute offsets."""
 
     def has(self, end: int) -> bool:
@@ -27,7 +27,7 @@ class Source(Protocol):
         """Release what was opened."""
 
 
-class SizedSource(Source, Protocol):
+class SizedByteSource(ByteSource, Protocol):
     """Bytes whose number is known, so that the last of them can be asked for first."""
 
     size: int

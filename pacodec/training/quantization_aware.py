@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from pacodec.training.loop import VALIDATIONS, Plan, Task, run, saved_plan, validation_interval
+from pacodec.training.loop import VALIDATIONS, TrainingPlan, TrainingTask, run, saved_plan, validation_interval
 from pacodec.training.request import Report
 
 FLOATS, ROUNDED = 0, 1
@@ -20,7 +20,7 @@ TIMED_STEPS = 3
 TIMED_SECONDS = 2.0
 
 
-class RoundedTask(Task, Protocol):
+class RoundedTask(TrainingTask, Protocol):
     """A network that can round as its integers will."""
 
     def calibrate(self) -> None:
@@ -29,7 +29,7 @@ class RoundedTask(Task, Protocol):
 
 def fit_rounded(
     task: RoundedTask,
-    plan: Plan,
+    plan: TrainingPlan,
     rates: Mapping[int, float],
     checkpoint: Path,
     report: Report,
@@ -54,7 +54,7 @@ def fit_rounded(
     return sum(each.steps for each in plans)
 
 
-def first_steps(task: Task, checkpoint: Path, steps: int | None, seconds: float) -> int:
+def first_steps(task: TrainingTask, checkpoint: Path, steps: int | None, seconds: float) -> int:
     """Steps of the first phase: of the checkpoint's run, or so that both take `steps`, or `seconds` about."""
     if steps is not None:
         return max(1, round(steps / (1 + ROUNDED_STEPS)))
@@ -68,7 +68,7 @@ def first_steps(task: Task, checkpoint: Path, steps: int | None, seconds: float)
     return max(TIMED_STEPS, int(left / _step_seconds(task) / (1 + ROUNDED_STEPS)))
 
 
-def _step_seconds(task: Task) -> float:
+def _step_seconds(task: TrainingTask) -> float:
     """How long a step takes; the weights stay as they are."""
     count, began = 0, 0.0
     task.model.train()

@@ -16,7 +16,7 @@ _SPLICE_SECONDS = Fraction(1)
 _MICROSECOND = Fraction(1, 1_000_000)
 
 
-class Arrivals:
+class StreamIntegrity:
     """Holds what arrives from a file against what its header announces."""
 
     def __init__(self, container: InputContainer, video: VideoStream, rate: Fraction | None) -> None:

@@ -12,7 +12,7 @@ from pacodec.decoder import Decoder
 from pacodec.errors import CorruptFileError, LimitError, QualityError
 from pacodec.gop.survey import SAMPLE_FRAMES
 from pacodec.transforms.palette import learn_palette
-from pacodec.transforms.two_level_palette import ShadesTransform, frequent_colours, occurring_palette, without
+from pacodec.transforms.two_level_palette import TwoLevelPalette, frequent_colours, occurring_palette, without
 from pacodec.video.sample import sample_frames
 
 
@@ -23,7 +23,7 @@ def noise(*shape, seed=0, levels=256):
 def made_for(pictures):
     found = frequent_colours([pictures])
     palette = occurring_palette(learn_palette([pictures]), found)
-    return ShadesTransform(palette, without(found, palette))
+    return TwoLevelPalette(palette, without(found, palette))
 
 
 def distinct(n, offset=0):
@@ -39,11 +39,11 @@ def test_what_the_sample_did_not_show_is_exact_too(seed, height, width, levels):
     coder = made_for(seen)
     header, codes = coder.parameters, coder.encode(unseen)
     assert codes.shape == (3, *coder.grid(height, width))
-    reader = ShadesTransform.from_parameters({**header, **coder.additions()})
+    reader = TwoLevelPalette.from_parameters({**header, **coder.additions()})
     assert np.array_equal(reader.decode(codes), unseen)
     codes = coder.encode(seen)
     assert not coder.additions()
-    assert np.array_equal(ShadesTransform.from_parameters(header).decode(codes), seen)
+    assert np.array_equal(TwoLevelPalette.from_parameters(header).decode(codes), seen)
 
 
 def test_frequent_colours_come_first_and_get_small_numbers():
@@ -51,7 +51,7 @@ def test_frequent_colours_come_first_and_get_small_numbers():
     found = frequent_colours([picture])
     assert found.tolist() == distinct(4)[0, 0, [1, 3, 0, 2]].tolist()
     palette = np.array([[1, 1, 1], [200, 200, 200]], np.uint8)
-    codes = ShadesTransform(palette, found).encode(found[None, None])
+    codes = TwoLevelPalette(palette, found).encode(found[None, None])
     assert codes[0, :, 0].tolist() == [[0, 0, 0, 0], [1, 2, 3, 4]]
 
 
@@ -64,15 +64,15 @@ def test_a_gop_lists_its_own_colours_only():
     small = coder.additions()
     assert np.array_equal(codes, again)
     assert len(small["added"]) < len(large["added"])
-    assert np.array_equal(ShadesTransform.from_parameters({**header, **large}).decode(first), distinct(500, 1000))
-    reader = ShadesTransform.from_parameters({**header, **small})
+    assert np.array_equal(TwoLevelPalette.from_parameters({**header, **large}).decode(first), distinct(500, 1000))
+    reader = TwoLevelPalette.from_parameters({**header, **small})
     assert np.array_equal(reader.decode(again), distinct(3, 1000))
     with pytest.raises(CorruptFileError):
         reader.decode(first)
 
 
 def test_labels_run_out_within_a_gop_and_come_back_after_many():
-    coder = ShadesTransform(np.zeros((1, 3), np.uint8), np.empty((0, 3), np.uint8))
+    coder = TwoLevelPalette(np.zeros((1, 3), np.uint8), np.empty((0, 3), np.uint8))
     header = coder.parameters
     coder.encode(distinct(60_000))
     with pytest.raises(QualityError, match="too many"):
@@ -81,10 +81,10 @@ def test_labels_run_out_within_a_gop_and_come_back_after_many():
     for _ in range(300):
         coder.additions()
     codes = coder.encode(distinct(60_000, 1 << 20))
-    reader = ShadesTransform.from_parameters({**header, **coder.additions()})
+    reader = TwoLevelPalette.from_parameters({**header, **coder.additions()})
     assert np.array_equal(reader.decode(codes), distinct(60_000, 1 << 20))
     early = coder.encode(distinct(5))
-    reader = ShadesTransform.from_parameters({**header, **coder.additions()})
+    reader = TwoLevelPalette.from_parameters({**header, **coder.additions()})
     assert np.array_equal(reader.decode(early), distinct(5))
 
 
@@ -118,22 +118,22 @@ def test_a_palette_of_occurring_colours():
 def test_malformed_parameters(wrong):
     good = made_for(distinct(300)).parameters
     with pytest.raises(CorruptFileError):
-        ShadesTransform.from_parameters({**good, **wrong})
+        TwoLevelPalette.from_parameters({**good, **wrong})
 
 
 def test_a_declared_size_is_checked_before_memory_is_taken():
     with pytest.raises(LimitError):
-        ShadesTransform.from_parameters({"palette": bytes(3), "shades": pack(bytes(1 << 20))})
+        TwoLevelPalette.from_parameters({"palette": bytes(3), "shades": pack(bytes(1 << 20))})
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=400), st.booleans())
 def test_any_bytes_are_read_or_refused(data, squeezed):
     try:
-        made = ShadesTransform.from_parameters({"palette": bytes(3), "shades": pack(data) if squeezed else data})
+        made = TwoLevelPalette.from_parameters({"palette": bytes(3), "shades": pack(data) if squeezed else data})
     except (CorruptFileError, LimitError):
         return
-    assert ShadesTransform.from_parameters(made.parameters).parameters == made.parameters
+    assert TwoLevelPalette.from_parameters(made.parameters).parameters == made.parameters
 
 
 def test_lossless_footage_of_many_colours(tmp_path):

@@ -14,15 +14,15 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from pacodec.base_layer.colour import Colour
-from pacodec.base_layer.encoders import DEFAULT_QUALITY, LADDER, CodedPictures, Stretch, Trial, estimate
-from pacodec.base_layer.pipeline import GOP_PIXELS, GOP_SECONDS, Plan
+from pacodec.base_layer.encoders import DEFAULT_QUALITY, LADDER, CodedPictures, EncoderTrial, Stretch, estimate
+from pacodec.base_layer.pipeline import GOP_PIXELS, GOP_SECONDS, BaseLayerPlan
 from pacodec.base_layer.stream import AV1, DECODERS, H264, SOURCE
 from pacodec.common.media import Frame, VideoFormat
 from pacodec.errors import EstimateError
 from pacodec.options import EncodeOptions
 from pacodec.video.color import RgbConverter, has_alpha
-from pacodec.video.demuxer import FfmpegFootage
-from pacodec.video.open import open_footage
+from pacodec.video.demuxer import FfmpegSource
+from pacodec.video.open import open_frame_source
 from pacodec.video.reader import VideoReader
 from pacodec.video.source import open_video
 
@@ -50,7 +50,7 @@ _KILO, _MEGA = 1000, 1_000_000
 
 
 @dataclass(frozen=True)
-class Footage:
+class SourceProbe:
     """What is known of a source beforehand.
 
     `packet_bytes` are those of its video packets, None where these are not kept; `colour` is how its own samples become
@@ -88,7 +88,7 @@ class GridTrial:
     exact: bool
 
 
-GridTrials = Callable[[Footage], GridTrial | None]
+GridTrials = Callable[[SourceProbe], GridTrial | None]
 """Tries code grids on footage; None where they cannot be what is smallest."""
 
 
@@ -99,13 +99,13 @@ class Decision:
     Code grids may take `most` bytes, or the others are better; `line` says what all would take.
     """
 
-    plans: list[Plan]
-    others: list[Plan]
+    plans: list[BaseLayerPlan]
+    others: list[BaseLayerPlan]
     most: float
     line: str
 
 
-def look(source: str, frame_rate: Fraction | None = None) -> Footage:
+def probe(source: str, frame_rate: Fraction | None = None) -> SourceProbe:
     """Read a source's packets, where FFmpeg reads it, and some of its pictures; errors as of `VideoReader`."""
     sizes, codec, rate = _packets(source, frame_rate)
     with VideoReader(source, frame_rate) as reader:
@@ -117,7 +117,7 @@ def look(source: str, frame_rate: Fraction | None = None) -> Footage:
         stretches.append(second)
     own = first[0][0]
     colour = None if own is None else Colour.of(own)
-    return Footage(
+    return SourceProbe(
         frames=frames,
         seconds=float(frames / (rate or _USUAL_RATE)),
         frame_rate=rate,
@@ -129,12 +129,12 @@ def look(source: str, frame_rate: Fraction | None = None) -> Footage:
     )
 
 
-def look_at_head(head: Sequence[Frame], video: VideoFormat, frames: int | None) -> Footage:
+def probe_head(head: Sequence[Frame], video: VideoFormat, frames: int | None) -> SourceProbe:
     """What is known of a pipe by its first frames and, where that is announced, by how many there will be."""
     stretch = [(frame.native, frame.rgb) for frame in head[: _length(video, len(head))]]
     pictures = CodedPictures(stretch[0][0], video.height, video.width)
     count = frames or _UNKNOWN_FRAMES
-    return Footage(
+    return SourceProbe(
         frames=count,
         seconds=float(count / (video.frame_rate or _USUAL_RATE)),
         frame_rate=video.frame_rate,
@@ -148,8 +148,8 @@ def look_at_head(head: Sequence[Frame], video: VideoFormat, frames: int | None) 
 
 def _packets(source: str, frame_rate: Fraction | None) -> tuple[list[int], Codec | None, Fraction | None]:
     """Bytes of each packet of the video, its codec, its frame rate; nothing where other than FFmpeg reads it."""
-    with closing(open_footage(source, frame_rate)) as footage:
-        if not isinstance(footage, FfmpegFootage):
+    with closing(open_frame_source(source, frame_rate)) as footage:
+        if not isinstance(footage, FfmpegSource):
             return [], None, None
     container, video = open_video(source)
     with closing(container):
@@ -172,7 +172,7 @@ def _length(video: VideoFormat, frames: int) -> int:
     return frames if frames * pixels <= WHOLE_PIXELS else max(4, min(STRETCH_FRAMES, STRETCH_PIXELS // pixels))
 
 
-def decide(footage: Footage, options: EncodeOptions, grids: GridTrials) -> Decision:
+def decide(footage: SourceProbe, options: EncodeOptions, grids: GridTrials) -> Decision:
     """Which base layers to use, in what order; none where code grids are smaller, or all that is exact.
 
     A plan that does not hold what it promised is to be followed by the next one, the last by code grids.
@@ -183,9 +183,9 @@ def decide(footage: Footage, options: EncodeOptions, grids: GridTrials) -> Decis
     quality = options.quality or (DEFAULT_QUALITY if footage.lossy and not exact_grid else EXACT_QUALITY)
     target = 0.0 if options.quality is None and options.min_psnr is not None else LADDER[quality]
     target = max(target, (options.min_psnr or 0.0) + _FLOOR_MARGIN)
-    plans: list[tuple[float, Plan]] = []
+    plans: list[tuple[float, BaseLayerPlan]] = []
     if footage.packet_bytes is not None and footage.colour is not None:
-        plans.append((footage.packet_bytes, Plan(SOURCE, footage.colour, footage.pictures)))
+        plans.append((footage.packet_bytes, BaseLayerPlan(SOURCE, footage.colour, footage.pictures)))
     found = None
     if not (options.lossless or known or (exact_grid and quality >= EXACT_QUALITY)):
         found = _trial(footage, target, options.effort)
@@ -193,7 +193,7 @@ def decide(footage: Footage, options: EncodeOptions, grids: GridTrials) -> Decis
     if found is not None:
         pictures, trial = found
         size = trial.bytes(footage.frames, footage.gops) + _OVERHEAD
-        plan = Plan(
+        plan = BaseLayerPlan(
             trial.settings.encoder.codec,
             pictures.colour,
             pictures,
@@ -215,7 +215,7 @@ def decide(footage: Footage, options: EncodeOptions, grids: GridTrials) -> Decis
     return Decision([plan for size, plan in made if size < most], [plan for _, plan in others], bound, line)
 
 
-def _trial(footage: Footage, target: float, effort: int) -> tuple[CodedPictures, Trial] | None:
+def _trial(footage: SourceProbe, target: float, effort: int) -> tuple[CodedPictures, EncoderTrial] | None:
     """What an encoder of ours takes, of which pictures; None where it is not there or does not reach the target.
 
     What was not 4:2:0 is tried in that first.
@@ -233,7 +233,7 @@ def _trial(footage: Footage, target: float, effort: int) -> tuple[CodedPictures,
     return None
 
 
-def _notes(footage: Footage, trial: Trial | None, grid: GridTrial | None, target: float) -> dict[str, str]:
+def _notes(footage: SourceProbe, trial: EncoderTrial | None, grid: GridTrial | None, target: float) -> dict[str, str]:
     """What each way takes, in words, by coder."""
     notes = {}
     if trial is not None:

@@ -1,7 +1,7 @@
 """Repairing the time stamps of one stream: none missing, each later than the one before."""
 
 
-class Timeline:
+class TimestampRepair:
     """Places the pictures or packets of one stream in time.
 
     Args:

@@ -13,7 +13,7 @@ from av.stream import Stream
 from pacodec.common.media import AudioStream
 
 
-class Footage(Protocol):
+class FrameSource(Protocol):
     """An open video, animated image or sequence of pictures, to be read once."""
 
     name: str

@@ -5,10 +5,10 @@ from pathlib import Path
 from time import monotonic
 
 from pacodec.common.files import write_whole
-from pacodec.training.request import Progress
+from pacodec.training.request import TrainingProgress
 
 
-class Journal:
+class TrainingLog:
     """The seconds spent on a network, and the scores on the way.
 
     A journal that cannot be read counts as none: a run then takes longer than it should, and nothing else is lost.
@@ -36,7 +36,7 @@ class Journal:
         """Seconds spent, those of this process included."""
         return self._earlier + monotonic() - self._began
 
-    def note(self, progress: Progress) -> None:
+    def note(self, progress: TrainingProgress) -> None:
         """Add a validation."""
         self.reached = [*self.reached, (progress.step, progress.steps, progress.score)]
         self.save()
