@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from pacodec.metadata import Metadata as Metadata
     from pacodec.metadata import info as info
     from pacodec.reports import EncodeReport as EncodeReport
+    from pacodec.stored_arrays import read_arrays as read_arrays
     from pacodec.training.train import TrainReport as TrainReport
     from pacodec.training.train import train as train
     from pacodec.verification import verify as verify
+    from pacodec.writer import Writer as Writer
 
 _HOMES = {
     "Decoder": ("pacodec.decoder", "Decoder"),
@@ -36,10 +38,12 @@ _HOMES = {
     "Metadata": ("pacodec.metadata", "Metadata"),
     "PacodecError": ("pacodec.errors", "PacodecError"),
     "TrainReport": ("pacodec.training.train", "TrainReport"),
+    "Writer": ("pacodec.writer", "Writer"),
     "decode": ("pacodec.export", "decode"),
     "encode": ("pacodec.encoder", "encode"),
     "info": ("pacodec.metadata", "info"),
     "open": ("pacodec.decoder", "Decoder"),
+    "read_arrays": ("pacodec.stored_arrays", "read_arrays"),
     "train": ("pacodec.training.train", "train"),
     "verify": ("pacodec.verification", "verify"),
 }
@@ -51,10 +55,12 @@ __all__ = [
     "Metadata",
     "PacodecError",
     "TrainReport",
+    "Writer",
     "decode",
     "encode",
     "info",
     "open",
+    "read_arrays",
     "train",
     "verify",
 ]

@@ -4,28 +4,32 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache, cached_property
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pacodec.common.files import check_target, fingerprint, replacing, writing
-from pacodec.common.media import AudioPacket, Frame, Image
+from pacodec.common.media import AudioPacket, EncoderInput, Frame, Image
 from pacodec.common.naming import STANDARD_STREAM
 from pacodec.container import Reader
 from pacodec.container.header import WRITER
 from pacodec.container.identify import check_pac_target
+from pacodec.decoder import Decoder
 from pacodec.errors import CorruptFileError, EstimateError, QualityError, UsageError
 from pacodec.gop.choose_transform import TransformChoice, choose_transform
+from pacodec.gop.feed import PackedFrames
 from pacodec.gop.pipeline import Pipeline
 from pacodec.gop.resume import PART_SUFFIX, Unfinished, unfinished
 from pacodec.gop.survey import SAMPLE_FRAMES, Survey, survey
 from pacodec.models.files import ModelFile
 from pacodec.options import EncodeOptions
 from pacodec.reports import EncodeReport, ProgressCallback
+from pacodec.transforms.colour_set import ColourSet
 from pacodec.verification import verify_codes
 from pacodec.video.reader import VideoReader
 from pacodec.video.sequence import is_pattern
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
 
 STREAM_HEAD = 2 * SAMPLE_FRAMES
 """Frames held back at the start of a pipe, which cannot be sampled all over."""
+
+LABELLED_COLOURS = 60_000
+"""Colours up to which frames that are not known beforehand are coded by labels of colours."""
 
 
 def encode(
@@ -150,22 +157,15 @@ def _identity(source: str, options: EncodeOptions) -> str:
 
 
 def _encode_stream(
-    reader: VideoReader, target: str, options: EncodeOptions, progress: ProgressCallback
+    reader: EncoderInput, target: str, options: EncodeOptions, progress: ProgressCallback
 ) -> EncodeReport:
     """A pipe is read once: its first frames stand for the rest, and a missed quality cannot be tried again."""
     events = iter(reader)
-    head: list[Frame | AudioPacket] = []
-    sample: list[Image] = []
-    for event in events:
-        head.append(event)
-        if isinstance(event, Frame):
-            sample.append(event.rgb)
-        if len(sample) == STREAM_HEAD:
-            break
+    head, sample = _head(events)
 
     @cache
     def choice() -> TransformChoice:
-        choices = choose_transform(Survey(sample[:: 2 if len(sample) > SAMPLE_FRAMES else 1]), options)
+        choices = choose_transform(Survey(sample), options)
         # The last of the lossless ways is the one that no later frame can break.
         return choices[-1 if options.lossless else 0]
 
@@ -181,13 +181,91 @@ def _encode_stream(
     return _write(reader, chain(head, events), target, way or choice(), options, progress)
 
 
+def _head(events: Iterator[Frame | AudioPacket]) -> tuple[list[Frame | AudioPacket], list[Image]]:
+    """What a stream begins with, and a sample of its pictures."""
+    head: list[Frame | AudioPacket] = []
+    pictures: list[Image] = []
+    for event in events:
+        head.append(event)
+        if isinstance(event, Frame):
+            pictures.append(event.rgb)
+        if len(pictures) == STREAM_HEAD:
+            break
+    return head, pictures[:: 2 if len(pictures) > SAMPLE_FRAMES else 1]
+
+
+def encode_frames(source: PackedFrames, target: str, options: EncodeOptions) -> EncodeReport:
+    """Encode frames as they come into the .pac file `target`, which appears when it is complete, or not at all.
+
+    Lossless coding begins with labels for the colours there are, which is quick. Frames that bring more colours than
+    there are labels are coded another way, and what the file has by then is coded again. Raises what `encode` raises.
+    """
+    if not options.lossless:
+        return _encode_stream(source, target, options, lambda done, total: None)
+    events = iter(source)
+    head, sample = _head(events)
+    events = chain(head, events)
+    way, *slower = choose_transform(Survey(sample, grey=source.layout.grey), options)
+    with replacing(target) as part:
+        labelled = FewColours(events) if slower else None
+        report = _write_part(source, labelled or events, part, way, options)
+        if labelled is not None and labelled.next is not None:
+            way = slower[0]
+            with TemporaryDirectory(prefix=".", dir=part.parent) as folder:
+                shorter = part.rename(Path(folder) / part.name)
+                everything = chain(_frames_of(shorter), [labelled.next], events)
+                report = _write_part(source, everything, part, way, options)
+        if options.verify:
+            _verify(part, target, way.model)
+    return report
+
+
+def _write_part(
+    source: EncoderInput,
+    events: Iterable[Frame | AudioPacket],
+    part: Path,
+    choice: TransformChoice,
+    options: EncodeOptions,
+) -> EncodeReport:
+    with part.open("wb") as file:
+        return Pipeline(source, choice, options, file).run(iter(events))
+
+
+def _frames_of(path: Path) -> Iterator[Frame]:
+    """The frames of a file that `encode_frames` made."""
+    with Decoder(path) as video:
+        pictures = (picture for batch in video.batches() for picture in batch)
+        for number, picture in enumerate(pictures):
+            yield Frame(picture, number, 1)
+
+
+class FewColours:
+    """Events up to the frame with which they have had more colours than labels can be kept for."""
+
+    next: Frame | None = None
+    """That frame, when iteration has ended because of it."""
+
+    def __init__(self, events: Iterator[Frame | AudioPacket]) -> None:
+        self._events = events
+
+    def __iter__(self) -> Iterator[Frame | AudioPacket]:
+        colours = ColourSet()
+        for event in self._events:
+            if isinstance(event, Frame):
+                colours.add(event.rgb)
+                if len(colours) > LABELLED_COLOURS:
+                    self.next = event
+                    return
+            yield event
+
+
 def _is_free(options: EncodeOptions) -> bool:
     """Whether nothing asked for is of code grids alone."""
     return options.model is None and options.quantizer is None and options.coder is None
 
 
 def _write(
-    reader: VideoReader,
+    reader: EncoderInput,
     events: Iterator[Frame | AudioPacket],
     target: str,
     choice: "TransformChoice | BaseLayerPlan",

@@ -10,6 +10,8 @@ MAX_SIDE = 16_384
 """Pixels of a picture's width or height."""
 MAX_PIXELS = 1 << 26
 """Pixels of one picture (8192 x 8192)."""
+MAX_DIMENSIONS = 8
+"""Axes of the arrays that pictures stand for."""
 MAX_FRAMES = 100_000_000
 """Frames of one file: 38 days at 30 frames/s."""
 MAX_GOP_FRAMES = 1 << 16

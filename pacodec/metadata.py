@@ -16,7 +16,8 @@ class Metadata:
 
     Sizes in pixels and bytes, `duration` in seconds, `ratio` raw RGB bytes over bytes of the file, `sizes` bytes by
     kind (codes, reference, side, header, index, audio, model, other), `coders` how many GOPs each coder made, `packets`
-    which standard codec a coder's packets are of, where they are.
+    which standard codec a coder's packets are of, where they are, `array` the shape of the arrays that the pictures
+    stand for (see `pacodec.read_arrays`), None where they are nothing but pictures.
     """
 
     frames: int
@@ -40,6 +41,7 @@ class Metadata:
     audio_tracks: int
     rotation: int
     pixel_aspect: str | None
+    array: tuple[int, ...] | None
     writer: str
     sizes: dict[str, int]
     truncated: bool
@@ -76,6 +78,7 @@ class Metadata:
             audio_tracks=len(video.audio),
             rotation=video.rotation,
             pixel_aspect=f"{aspect.numerator}:{aspect.denominator}" if aspect else None,
+            array=video.array,
             writer=header.writer,
             sizes=sizes,
             truncated=reader.truncated,

@@ -18,7 +18,7 @@ from pacodec.base_layer.decoding import payload_of, picture_spec
 from pacodec.base_layer.encoders import CodedPictures, PictureCoder, QuantizerSearch, Settings, release_memory
 from pacodec.base_layer.source_packets import PacketGroup, SourcePackets, independent_groups, picture_crc
 from pacodec.base_layer.stream import HIDDEN, SOURCE
-from pacodec.common.media import AudioPacket, Frame, Image
+from pacodec.common.media import AudioPacket, EncoderInput, Frame, Image
 from pacodec.common.metrics import Distortion
 from pacodec.container import Component, Gop, Header, Writer
 from pacodec.container.header import WRITER
@@ -26,7 +26,6 @@ from pacodec.errors import EstimateError
 from pacodec.options import EncodeOptions
 from pacodec.reports import EncodeReport, ProgressCallback
 from pacodec.transforms.base import PICTURE
-from pacodec.video.reader import VideoReader
 
 GOP_PIXELS = 160_000_000
 """Pixels of a GOP's pictures: about a second of decoding."""
@@ -78,7 +77,7 @@ class BaseLayerPipeline:
 
     def __init__(
         self,
-        reader: VideoReader,
+        reader: EncoderInput,
         source: str,
         plan: BaseLayerPlan,
         options: EncodeOptions,

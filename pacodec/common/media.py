@@ -2,10 +2,10 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +130,8 @@ class VideoFormat:
     """What holds for every frame of a video, and its audio tracks.
 
     `width` and `height` are those of the stored pictures, to be shown turned by `rotation` degrees counter-clockwise.
-    `pixel_aspect` is width over height of a pixel, None where square or unknown; `frame_rate` is an average.
+    `pixel_aspect` is width over height of a pixel, None where square or unknown; `frame_rate` is an average. `array` is
+    the shape of the arrays that the pictures stand for, see `pacodec.common.layout`; None where they are only pictures.
     """
 
     width: int
@@ -141,6 +142,7 @@ class VideoFormat:
     rotation: int = 0
     color: ColorTags = field(default_factory=ColorTags)
     audio: tuple[AudioStream, ...] = ()
+    array: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         limits.check("width", self.width, limits.MAX_SIDE, least=1)
@@ -155,6 +157,7 @@ class VideoFormat:
 
     def to_dict(self) -> dict[str, object]:
         """Values that msgpack can hold; `from_dict` is the inverse."""
+        array = {} if self.array is None else {"array": list(self.array)}
         return {
             "width": self.width,
             "height": self.height,
@@ -164,6 +167,7 @@ class VideoFormat:
             "rotation": self.rotation,
             "color": self.color.to_dict(),
             "audio": [stream.to_dict() for stream in self.audio],
+            **array,
         }
 
     @classmethod
@@ -181,6 +185,7 @@ class VideoFormat:
             rotation=_get(fields, "rotation", int),
             color=ColorTags.from_dict(fields.get("color")),
             audio=tuple(AudioStream.from_dict(stream) for stream in audio),
+            array=None if fields.get("array") is None else _shape(_get(fields, "array", list)),
         )
 
 
@@ -216,6 +221,29 @@ class Frame:
     native: "av.VideoFrame | None" = field(default=None, repr=False)
 
 
+class EncoderInput(Protocol):
+    """Where an encoder's frames come from, once and in order."""
+
+    @property
+    def format(self) -> VideoFormat:
+        """What holds for all of it."""
+
+    @property
+    def frames_hint(self) -> int | None:
+        """How many frames there will be, about; None where nobody knows."""
+
+    @property
+    def source_bytes(self) -> int | None:
+        """Bytes of the file or files, None for a stream."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with it or not carried over, a line each; complete when iteration ends."""
+
+    def __iter__(self) -> Iterator[Frame | AudioPacket]:
+        """Frames and audio packets; to be iterated once."""
+
+
 def _check_time_base(value: Fraction, name: str) -> None:
     if value <= 0:
         raise CorruptFileError(f"{name} {value} is not positive")
@@ -225,6 +253,13 @@ def _check_time_base(value: Fraction, name: str) -> None:
 
 def _pair(value: Fraction) -> list[int]:
     return [value.numerator, value.denominator]
+
+
+def _shape(values: list[object]) -> tuple[int, ...]:
+    sizes = tuple(value for value in values if type(value) is int and 0 < value <= limits.MAX_PIXELS)
+    if len(sizes) != len(values) or len(sizes) > limits.MAX_DIMENSIONS or math.prod(sizes) > 3 * limits.MAX_PIXELS:
+        raise CorruptFileError("field 'array' is not the shape of arrays that pictures show")
+    return sizes
 
 
 def _mapping(data: object, name: str) -> Mapping[object, object]:

@@ -161,6 +161,8 @@ def _lossless(
 ) -> list[TransformChoice]:
     """A palette of all colours, else shades where there are few enough; then corrections, for more than these."""
     sample = footage.sample
+    if footage.grey and model is None:
+        return [_palette(footage, DEFAULT_QUALITY, f"{reason}: all of it is grey", colours)]
     exact = _palette(footage, None, f"{reason}: palette with exact corrections", colours, model)
     found = frequent_colours(sample)
     if footage.colours is not None:

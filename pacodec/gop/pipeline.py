@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
-from pacodec.common.media import AudioPacket, Frame, Image, Pictures
+from pacodec.common.media import AudioPacket, EncoderInput, Frame, Image, Pictures
 from pacodec.common.metrics import Distortion
 from pacodec.container import Gop, Header, Writer
 from pacodec.container.header import WRITER
@@ -29,7 +29,6 @@ from pacodec.gop.survey import Survey
 from pacodec.options import EncodeOptions
 from pacodec.reports import EncodeReport, ProgressCallback
 from pacodec.transforms.base import Parameters
-from pacodec.video.reader import VideoReader
 
 BATCH_PIXELS = 1 << 19
 """Pixels analysed at a time: 16 frames of 160 x 200."""
@@ -87,7 +86,7 @@ class Pipeline:
 
     def __init__(
         self,
-        reader: VideoReader,
+        reader: EncoderInput,
         choice: TransformChoice,
         options: EncodeOptions,
         file: BinaryIO,

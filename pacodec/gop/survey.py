@@ -57,6 +57,8 @@ class Survey:
     """How many GOPs it will have, 0 where that is not known."""
     kept: list[KeptGop] = field(default_factory=list)
     """Some of them from all over, in order."""
+    grey: bool = False
+    """Whether all of it is grey for certain, so that it has no more than 256 colours."""
 
 
 def survey(

@@ -19,6 +19,9 @@ class ColourSet:
         self._count = 0
         self._last: Image | None = None
 
+    def __len__(self) -> int:
+        return self._count
+
     @property
     def many(self) -> bool:
         """Whether there are `MANY_COLOURS` or more; further ones are not counted then."""

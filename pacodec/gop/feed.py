@@ -1,0 +1,147 @@
+"""Frames that one process hands over and another one encodes: a queue that is bounded in bytes, not in frames.
+
+What waits is packed, so that a program that makes frames in bursts, or faster than they are coded, seldom has to wait.
+"""
+
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import BinaryIO
+
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from pacodec import limits
+from pacodec.common.layout import ArrayLayout
+from pacodec.common.media import AudioPacket, Frame, VideoFormat
+from pacodec.errors import PacodecError
+from pacodec.gop.parallel import Stopped
+
+QUEUE_BYTES = 64 * limits.MIB
+"""What waits may take, packed and not yet packed; more only where one frame does."""
+CHUNK_BYTES = 2 * limits.MIB
+"""Frames that are packed at once."""
+_LEVEL = 1
+_SIZES = struct.Struct("<II")
+"""Before each chunk: how many frames it has, and bytes. Without frames it is the end."""
+
+Arrays = NDArray[np.uint8]
+
+
+class FrameQueue:
+    """Takes arrays in one thread and gives packed chunks of them to another one."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        """For arrays uint8 [*shape]."""
+        self.shape = shape
+        self._changed = threading.Condition()
+        self._room = np.empty((0, *shape), np.uint8)
+        self._filled = 0
+        self._full: deque[Arrays] = deque()
+        self._packed: deque[bytes] = deque()
+        self._held = 0
+        self._ended = self._stopped = False
+        threading.Thread(target=self._pack, name="pacodec packs frames", daemon=True).start()
+
+    def put(self, array: Arrays) -> None:
+        """Take an array uint8 [*shape], of which a copy is made; waits for room. Stopped where nobody reads on."""
+        with self._changed:
+            self._wait(lambda: not self._held or self._held + array.nbytes <= QUEUE_BYTES)
+            if self._filled == len(self._room):
+                self._room = np.empty((max(1, CHUNK_BYTES // max(1, array.nbytes)), *self.shape), np.uint8)
+                self._filled = 0
+            self._room[self._filled] = array
+            self._filled += 1
+            self._held += array.nbytes
+            if self._filled == len(self._room):
+                self._hand_on()
+
+    def end(self) -> None:
+        """No more arrays."""
+        with self._changed:
+            self._hand_on()
+            self._ended = True
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Give up: the next `put` and the reader's next chunk raise Stopped."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def chunks(self) -> Iterator[bytes]:
+        """What `PackedFrames` reads, piece by piece, to its end."""
+        while True:
+            with self._changed:
+                self._wait(lambda: bool(self._packed) or (self._ended and not self._held))
+                if not self._packed:
+                    break
+                chunk = self._packed.popleft()
+                self._held -= len(chunk)
+                self._changed.notify_all()
+            yield chunk
+        yield _SIZES.pack(0, 0)
+
+    def _hand_on(self) -> None:
+        if self._filled:
+            self._full.append(self._room[: self._filled])
+            self._room, self._filled = self._room[:0], 0
+            self._changed.notify_all()
+
+    def _pack(self) -> None:
+        compressor = zstandard.ZstdCompressor(_LEVEL)
+        try:
+            while True:
+                with self._changed:
+                    self._wait(lambda: bool(self._full) or self._ended)
+                    if not self._full:
+                        return
+                    arrays = self._full.popleft()
+                data = compressor.compress(np.concatenate([arrays[:1], arrays[1:] - arrays[:-1]]).data)
+                chunk = _SIZES.pack(len(arrays), len(data)) + data
+                with self._changed:
+                    self._packed.append(chunk)
+                    self._held += len(chunk) - arrays.nbytes
+                    self._changed.notify_all()
+        except Stopped:
+            return
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        self._changed.wait_for(lambda: self._stopped or ready())
+        if self._stopped:
+            raise Stopped
+
+
+class PackedFrames:
+    """A source of frames, see `EncoderInput`, out of a `FrameQueue`; they are one unit of its time base apart."""
+
+    frames_hint: int | None = None
+    source_bytes: int | None = None
+
+    def __init__(self, stream: BinaryIO, layout: ArrayLayout, frame_rate: Fraction) -> None:
+        """Reads the chunks that `stream` brings of arrays uint8 [*layout.shape], `frame_rate` a second."""
+        self._stream, self.layout = stream, layout
+        self.format = VideoFormat(layout.width, layout.height, 1 / frame_rate, frame_rate, array=layout.shape)
+        self.warnings: list[str] = []
+
+    def __iter__(self) -> Iterator[Frame | AudioPacket]:
+        """The frames; PacodecError where the stream breaks off, because whoever fed it did."""
+        number = 0
+        while True:
+            sizes = self._stream.read(_SIZES.size)
+            if len(sizes) < _SIZES.size:
+                raise PacodecError("the program that wrote frames gave up")
+            count, length = _SIZES.unpack(sizes)
+            if not count:
+                return
+            data = self._stream.read(length)
+            if len(data) < length:
+                raise PacodecError("the program that wrote frames gave up")
+            packed = np.frombuffer(zstandard.ZstdDecompressor().decompress(data), np.uint8)
+            arrays = np.add.accumulate(packed.reshape(count, *self.layout.shape), axis=0, dtype=np.uint8)
+            for array in arrays:
+                yield Frame(self.layout.to_picture(array), number, 1)
+                number += 1
