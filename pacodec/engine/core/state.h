@@ -74,7 +74,7 @@ typedef struct {
 typedef void CodeGrid(View *view, uint8_t *grid);
 
 CodeGrid code_labels_baseline, code_numbers_baseline;
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(PACODEC_BASELINE)
 #define PACODEC_AVX2 1
 CodeGrid code_labels_avx2, code_numbers_avx2;
 #endif
