@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
+    from pacodec.common.frames import Frame as Frame
+    from pacodec.common.frames import FrameBatch as FrameBatch
     from pacodec.decoder import Decoder as Decoder
+    from pacodec.decoder import Decoder as VideoDecoder
     from pacodec.decoder import Decoder as open  # noqa: N813 (it reads as a function)
     from pacodec.encoder import encode as encode
     from pacodec.errors import PacodecError as PacodecError
@@ -35,10 +38,13 @@ _HOMES = {
     "Decoder": ("pacodec.decoder", "Decoder"),
     "DecodeReport": ("pacodec.export", "DecodeReport"),
     "EncodeReport": ("pacodec.reports", "EncodeReport"),
+    "Frame": ("pacodec.common.frames", "Frame"),
+    "FrameBatch": ("pacodec.common.frames", "FrameBatch"),
     "Metadata": ("pacodec.metadata", "Metadata"),
     "PacodecError": ("pacodec.errors", "PacodecError"),
     "TrainReport": ("pacodec.training.train", "TrainReport"),
     "Writer": ("pacodec.writer", "Writer"),
+    "VideoDecoder": ("pacodec.decoder", "Decoder"),
     "decode": ("pacodec.export", "decode"),
     "encode": ("pacodec.encoder", "encode"),
     "info": ("pacodec.metadata", "info"),
@@ -52,9 +58,12 @@ __all__ = [
     "DecodeReport",
     "Decoder",
     "EncodeReport",
+    "Frame",
+    "FrameBatch",
     "Metadata",
     "PacodecError",
     "TrainReport",
+    "VideoDecoder",
     "Writer",
     "decode",
     "encode",

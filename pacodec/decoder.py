@@ -1,31 +1,21 @@
 """A .pac file as a sequence of pictures, at random or in order."""
 
-import bisect
 import math
-import os
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
-from typing import Self, overload
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.common.media import Image, Pictures
-from pacodec.common.naming import naming
-from pacodec.container import Reader
+from pacodec.common.frames import DimensionOrder, Frame, FrameBatch, FrameLayout
+from pacodec.common.media import Pictures
 from pacodec.errors import UsageError
-from pacodec.gop.coding import GopCursor
-from pacodec.gop.grid_transforms import transform_for
-from pacodec.gop.pictures import GopPictures, working_memory
-from pacodec.gop.priors import Decoders
-from pacodec.gop.resolve import decoders_of, model_of
+from pacodec.gop.indexed_video import IndexedVideo
+from pacodec.gop.random_access import ChunkCache
 from pacodec.metadata import Metadata
-from pacodec.models.files import ModelFile
-from pacodec.transforms.base import GridTransform
 
 
 def exact_seconds(seconds: float) -> Fraction:
@@ -33,30 +23,52 @@ def exact_seconds(seconds: float) -> Fraction:
     return Fraction(seconds).limit_denominator(10**6)
 
 
-class Decoder(Sequence[Image]):
-    """Random access to an open .pac file: `len`, `[i]` (negative too), slices, ranges, `codes(i)`, `metadata`.
+class Decoder(Sequence[Any]):
+    """Random access to an open .pac file: a sequence of pictures, with the methods of torchcodec's `VideoDecoder`.
 
-    A picture is uint8 [H, W, 3] RGB. Works in a `with` statement, from several threads, and after a fork.
+    A picture is uint8 [H, W, 3] RGB, a numpy array, unless another layout is asked for. What was decoded is kept in
+    bounded memory, packed, so that going anywhere a second time takes no decoding. Works in a `with` statement, from
+    several threads, and after a fork; a pickled one opens its file anew, with its own memory.
 
     Of a damaged file the frames of its intact GOPs are there, numbered without gaps; `damage` lists what is not. A good
     index hides damage to a GOP until a frame of it is asked for, which then is an error. So are all frames of a GOP
     once its codes turned out not to match their checksum: running through it always finds that, a picture out of its
     middle comes before they can be compared.
 
+    Args:
+        path: the file, or all of its bytes.
+        model: name or path of the model that the file names, where it is not installed.
+        device: of an autoencoder: "cpu", "cuda" or "auto".
+        jobs: GOPs that are decoded at once, by as many threads.
+        dimension_order: NHWC, or NCHW for pictures [3, H, W].
+        as_torch: whether pictures and times are torch tensors.
+        cache: memory for what was decoded that several decoders share; None: 64 MiB of its own.
+
     Raises FileAccessError, CorruptFileError, UnsupportedError, ModelError (the first picture asked for needs the model)
-    or LimitError.
+    or LimitError; UsageError for an unknown dimension order.
     """
 
-    def __init__(self, path: str | Path, *, model: str | None = None, device: str = "auto", jobs: int = 1) -> None:
-        with naming(path):
-            self._reader = Reader(path)
-        self._model, self._device, self._jobs = model, device, jobs
-        self._starts = [0, *accumulate(entry.frames for entry in self._reader.gops)]
-        self._transform: GridTransform | None = None
-        self._decoders: Decoders | None = None
-        self._found: tuple[ModelFile | None] | None = None
-        self._cursor: tuple[int, GopCursor] | None = None
-        self._renew()
+    def __init__(
+        self,
+        path: str | Path | bytes,
+        *,
+        model: str | None = None,
+        device: str = "auto",
+        jobs: int = 1,
+        dimension_order: DimensionOrder = "NHWC",
+        as_torch: bool = False,
+        cache: ChunkCache | None = None,
+    ) -> None:
+        self._layout = FrameLayout(dimension_order, as_torch)
+        self._video = IndexedVideo(path, model, device, jobs, cache)
+        self._arguments = {
+            "path": path if isinstance(path, bytes) else Path(path).absolute(),
+            "model": model,
+            "device": device,
+            "jobs": jobs,
+            "dimension_order": dimension_order,
+            "as_torch": as_torch,
+        }
 
     def __enter__(self) -> Self:
         return self
@@ -66,136 +78,122 @@ class Decoder(Sequence[Image]):
     ) -> None:
         self.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self._arguments
+
+    def __setstate__(self, arguments: dict[str, Any]) -> None:
+        Decoder.__init__(self, **arguments)
+
     def close(self) -> None:
         """Release the file."""
-        self._reader.close()
+        self._video.reader.close()
 
     @property
     def metadata(self) -> Metadata:
         """Size, duration, model and statistics."""
-        return Metadata.of(self._reader)
+        return Metadata.of(self._video.reader)
 
     @property
     def damage(self) -> list[str]:
         """What has been found wrong with the file so far, a line each."""
-        return self._reader.damage
+        return self._video.reader.damage
 
     def __len__(self) -> int:
-        return self._starts[-1]
+        return len(self._video)
 
     @overload
-    def __getitem__(self, index: int) -> Image: ...
+    def __getitem__(self, index: int) -> Any: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Image]: ...
-    def __getitem__(self, index: int | slice) -> Image | Sequence[Image]:
+    def __getitem__(self, index: slice) -> Sequence[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
         """A picture uint8 [H, W, 3], or for a slice a list of them; IndexError beyond the ends."""
-        if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            if step == 1:
-                return [picture for batch in self.batches(start, stop) for picture in batch]
-            wanted = range(start, stop, step)
-            pictures = [self[i] for i in sorted(wanted)]  # forwards: a step back decodes its GOP anew
-            return pictures if step > 0 else pictures[::-1]
-        number, frame = self._locate(index)
-        with self._fresh_lock():
-            cursor = self._at(number)
-            codes = cursor.codes(frame)[None]
-            picture: Image = self.transform.decode(codes, cursor.gop.transform, cursor.gop.quantizer)[0]
-        return picture
+        if not isinstance(index, slice):
+            return self._layout.pictures(self._video.gather([index])[0][0])
+        start, stop, step = index.indices(len(self))
+        if step == 1:
+            return [self._layout.pictures(picture) for batch in self.batches(start, stop) for picture in batch]
+        return list(self._layout.pictures(self._video.gather(range(start, stop, step))[0]))
 
     def codes(self, index: int) -> NDArray[np.uint8]:
         """The latent codes of a frame, uint8 [C, h, w]; of an identical frame those of its predecessor."""
-        number, frame = self._locate(index)
-        with self._fresh_lock():
-            return self._at(number).codes(frame)
+        codes: NDArray[np.uint8] = self._video.codes([index])[0]
+        return codes
+
+    def codes_at(self, indices: Iterable[int]) -> NDArray[np.uint8]:
+        """The latent codes of frames in any order, uint8 [n, C, h, w]; IndexError beyond the ends."""
+        return self._video.codes(indices)
+
+    def get_frame_at(self, index: int) -> Frame:
+        """A frame with its times; negative indices count from the end, IndexError beyond the ends."""
+        return self._frame(index)
+
+    def get_frames_at(self, indices: Iterable[int]) -> FrameBatch:
+        """Frames in any order, each decoded once; negative indices count from the end, IndexError beyond the ends."""
+        return self._layout.batch(*self._video.gather(indices))
+
+    def get_frames_in_range(self, start: int, stop: int, step: int = 1) -> FrameBatch:
+        """The frames of a slice."""
+        return self.get_frames_at(range(*slice(start, stop, step).indices(len(self))))
+
+    def get_frame_played_at(self, seconds: float) -> Frame:
+        """The frame that is shown at a time; IndexError where none is."""
+        return self._frame(self._video.shown_at(float(seconds)))
+
+    def get_frames_played_at(self, seconds: Iterable[float]) -> FrameBatch:
+        """The frames that are shown at times in any order; IndexError where none is."""
+        return self.get_frames_at([self._video.shown_at(float(each)) for each in seconds])
+
+    def get_frames_played_in_range(
+        self, start_seconds: float, stop_seconds: float, fps: float | None = None
+    ) -> FrameBatch:
+        """The frames that are shown at some time in [start_seconds, stop_seconds).
+
+        With `fps`, what is shown at start_seconds, 1/fps later, and so on, with these times. UsageError for a range
+        that is none or that the video does not cover, or a rate that is not positive.
+        """
+        begin, end = self._video.bounds()
+        if not begin <= start_seconds <= stop_seconds <= end or (start_seconds == end and len(self)):
+            raise UsageError(f"{start_seconds:g} to {stop_seconds:g} s is not in {begin:g} to {end:g}, what is shown")
+        if start_seconds == stop_seconds:
+            return self.get_frames_at([])
+        if fps is None:
+            last = self._video.shown_at(math.nextafter(stop_seconds, -math.inf))
+            return self.get_frames_at(range(self._video.shown_at(start_seconds), last + 1))
+        if not 0 < fps < math.inf:
+            raise UsageError(f"{fps:g} frames/s is no rate")
+        times = start_seconds + np.arange(max(1, round((stop_seconds - start_seconds) * fps))) / fps
+        pictures, _, _ = self._video.gather([self._video.shown_at(float(each)) for each in times])
+        return self._layout.batch(pictures, times, np.full(len(times), 1 / fps))
+
+    def get_all_frames(self, fps: float | None = None) -> FrameBatch:
+        """All frames, or with `fps` all that is shown at that rate."""
+        if fps is None:
+            return self.get_frames_at(range(len(self)))
+        return self.get_frames_played_in_range(*self._video.bounds(), fps)
 
     def times(self) -> NDArray[np.float64]:
         """When each frame is shown, in seconds [len]."""
-        ticks = [self._reader.gop(number).pts[:-1] for number in range(len(self._reader.gops))]
-        shown = np.concatenate([np.empty(0, np.int64), *ticks])
-        return shown.astype(np.float64) * float(self._reader.header.video.time_base)
+        return self._video.times()
 
     def batches(self, start: int = 0, stop: int | None = None) -> Iterator[Pictures]:
         """Frames start to stop in order, uint8 [n, H, W, 3] at a time: the fast way through many frames.
 
         The two count as in a slice: negative ones from the end.
         """
-        start, stop, _ = slice(start, stop).indices(len(self))
-        if start >= stop:
-            return
-        first, last = bisect.bisect_right(self._starts, start) - 1, bisect.bisect_left(self._starts, stop)
-        position = self._starts[first]
-        gops = (self._reader.gop(number) for number in range(first, last))
-        for _, _, pictures in GopPictures(self._reader.header, self.transform, self.decoders, self._jobs).run(gops):
-            wanted = pictures[max(0, start - position) : max(0, stop - position)]
-            position += len(pictures)
-            if len(wanted):
-                yield wanted
-            if position >= stop:
-                return
+        return self._video.batches(start, stop)
 
-    def frames_between(self, start: float, end: float) -> Iterator[Image]:
+    def frames_between(self, start: float, end: float) -> Iterator[Any]:
         """The pictures shown at some time in [start, end), in seconds; UsageError for a range that is not one."""
         if not -math.inf < start <= end < math.inf:
             raise UsageError(f"{start:g} to {end:g} seconds is no range of time")
-        base, entries = self._reader.header.video.time_base, self._reader.gops
+        base, entries = self._video.reader.header.video.time_base, self._video.reader.gops
         begin, until = exact_seconds(start) / base, exact_seconds(end) / base
         if start == end or not entries or begin >= entries[-1].end:
             return
-        first = max(0, self._frames_before(math.floor(begin) + 1) - 1)
-        for batch in self.batches(first, self._frames_before(math.ceil(until))):
-            yield from batch
+        first = max(0, self._video.frames_before(math.floor(begin) + 1) - 1)
+        for batch in self.batches(first, self._video.frames_before(math.ceil(until))):
+            yield from map(self._layout.pictures, batch)
 
-    @property
-    def transform(self) -> GridTransform:
-        """What turns codes into pictures, made when first needed."""
-        if self._transform is None:
-            self._transform = transform_for(self._reader.header, self._model_file(), self._device)
-        return self._transform
-
-    @property
-    def decoders(self) -> Decoders:
-        """What turns bytes into codes, made when first needed."""
-        if self._decoders is None:
-            needs_model = not self._reader.header.grid.ordinal
-            decoders = decoders_of(self._reader, self._model_file() if needs_model else None)
-            working_memory(self._reader.header, decoders)
-            self._decoders = decoders
-        return self._decoders
-
-    def _model_file(self) -> ModelFile | None:
-        """The model that the header names, looked for once."""
-        if self._found is None:
-            self._found = (model_of(self._reader.header, self._reader.model_bytes(), self._model),)
-        return self._found[0]
-
-    def _frames_before(self, tick: int) -> int:
-        """How many frames begin to be shown before a time in the header's time base."""
-        number = bisect.bisect_left(self._reader.gops, tick, key=lambda entry: entry.start) - 1
-        if number < 0:
-            return 0
-        return self._starts[number] + int(np.searchsorted(self._reader.gop(number).pts[:-1], tick))
-
-    def _locate(self, index: int) -> tuple[int, int]:
-        """GOP and frame within it."""
-        position = index + len(self) if index < 0 else index
-        if not 0 <= position < len(self):
-            raise IndexError(f"frame {index} of a video of {len(self)}")
-        number = bisect.bisect_right(self._starts, position) - 1
-        return number, position - self._starts[number]
-
-    def _at(self, number: int) -> GopCursor:
-        if self._cursor is None or self._cursor[0] != number:
-            self._cursor = number, GopCursor(self._reader.gop(number), self.decoders)
-        return self._cursor[1]
-
-    def _renew(self) -> None:
-        self._process = os.getpid()
-        self._lock = threading.Lock()
-        self._cursor = None
-
-    def _fresh_lock(self) -> threading.Lock:
-        """The lock, made anew after a fork: a thread of the parent may have held it, and it is not here to let go."""
-        if self._process != os.getpid():
-            self._renew()
-        return self._lock
+    def _frame(self, index: int) -> Frame:
+        pictures, pts, durations = self._video.gather([index])
+        return Frame(self._layout.pictures(pictures[0]), float(pts[0]), float(durations[0]))

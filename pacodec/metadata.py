@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ class Metadata:
     Sizes in pixels and bytes, `duration` in seconds, `ratio` raw RGB bytes over bytes of the file, `sizes` bytes by
     kind (codes, reference, side, header, index, audio, model, other), `coders` how many GOPs each coder made, `packets`
     which standard codec a coder's packets are of, where they are, `array` the shape of the arrays that the pictures
-    stand for (see `pacodec.read_arrays`), None where they are nothing but pictures.
+    stand for (see `pacodec.read_arrays`), None where they are nothing but pictures. From `begin_stream_seconds` to
+    `end_stream_seconds` something is shown. The properties are what torchcodec calls the rest.
     """
 
     frames: int
@@ -25,6 +27,8 @@ class Metadata:
     height: int
     fps: float | None
     duration: float
+    begin_stream_seconds: float
+    end_stream_seconds: float
     transform: str
     model: str | None
     model_sha256: str | None
@@ -62,6 +66,8 @@ class Metadata:
             height=video.height,
             fps=round(reader.frames / duration, 3) if duration else None,
             duration=duration,
+            begin_stream_seconds=float(reader.gops[0].start * video.time_base) if reader.gops else 0.0,
+            end_stream_seconds=float(reader.gops[-1].end * video.time_base) if reader.gops else 0.0,
             transform=header.transform.name,
             model=model.name if model else None,
             model_sha256=model.sha256.hex() if model else None,
@@ -84,6 +90,36 @@ class Metadata:
             truncated=reader.truncated,
             damage=tuple(reader.damage),
         )
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the video."""
+        return self.frames
+
+    @property
+    def duration_seconds(self) -> float:
+        """From the first frame's beginning to the last one's end."""
+        return self.end_stream_seconds - self.begin_stream_seconds
+
+    @property
+    def average_fps(self) -> float | None:
+        """Frames a second, unrounded; None where they have no duration."""
+        return self.frames / self.duration_seconds if self.duration_seconds else None
+
+    @property
+    def bit_rate(self) -> float | None:
+        """Bits a second of the whole file; None where it has no duration."""
+        return None if self.bitrate_kbps is None else 1000 * self.bitrate_kbps
+
+    @property
+    def codec(self) -> str:
+        """What the frames are coded by: the transform's name."""
+        return self.transform
+
+    @property
+    def pixel_aspect_ratio(self) -> Fraction | None:
+        """Width over height of a pixel, None where square or unknown."""
+        return None if self.pixel_aspect is None else Fraction(self.pixel_aspect.replace(":", "/"))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import pacodec
+from pacodec.container import Reader
 from pacodec.errors import PacodecError, UsageError
 from pacodec.models.library import MODEL_FOLDER_VARIABLE
 
@@ -188,8 +189,8 @@ def test_paths_may_be_text_or_path(screens_pac):
 
 
 def test_of_a_file_cut_short_the_whole_gops_are_there(screens_pac, tmp_path):
-    with pacodec.open(screens_pac) as whole:
-        end = whole._reader.gops[2].offset + 10
+    with Reader(screens_pac) as whole:
+        end = whole.gops[2].offset + 10
     (tmp_path / "cut.pac").write_bytes(screens_pac.read_bytes()[:end])
     with pacodec.open(tmp_path / "cut.pac") as video:
         assert (len(video), video.metadata.truncated) == (20, True)

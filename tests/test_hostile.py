@@ -94,7 +94,7 @@ def test_a_moment_of_a_very_long_file_needs_no_more_of_it(tmp_path):
             return original(self, i)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pacodec.decoder.Reader", Counting)
+        patch.setattr("pacodec.gop.indexed_video.Reader", Counting)
         with Decoder(path) as video:
             assert len(video) == 1500 * 65536
             pictures = video.frames_between(65536 / 25 * 700, 65536 / 25 * 700 + 0.04)

@@ -1,7 +1,6 @@
 """What encoder and decoder both know before a GOP: a state of the engine after a list of segments was replayed."""
 
 import hashlib
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 
 from pacodec import limits
 from pacodec.common.grids import Grids, GridSpec
+from pacodec.common.locks import ForkSafeLock
 from pacodec.engine.state import SegmentDecoder, SegmentEncoder, State
 from pacodec.errors import CorruptFileError
 
@@ -91,7 +91,7 @@ class Prior:
         self.spec = state.spec
         self._state = state
         self._spare: list[State] = []
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     @property
     def memory(self) -> int:

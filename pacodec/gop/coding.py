@@ -25,8 +25,6 @@ BATCH_FRAMES = 16
 """Grids decoded at a time when running through a GOP, at most."""
 BATCH_BYTES = 8 * limits.MIB
 """What those may take, or the pictures made of them; more only where one alone does."""
-KEPT_BYTES = 64 * limits.MIB
-"""Codes of one GOP that are kept for random access."""
 LOOK_AHEAD_BYTES = 32 * limits.MIB
 """Codes that are looked at at once when it is decided which are worth a change."""
 _FAST, _DOUBT = 1, 1.5
@@ -257,50 +255,3 @@ def decode_gop(gop: Gop, decoders: Decoders, most: int = BATCH_FRAMES) -> Iterat
     step = min(most, batch_frames(decoders.spec.size))
     while decoder.left:
         yield decoder.pull(min(step, decoder.left))
-
-
-class GopCursor:
-    """Random access to the codes of one GOP: what was decoded is kept as far as memory allows, beyond it a step back
-    starts over.
-
-    The checksum covers the whole GOP, so it is compared when the last of its codes is reached. From then on nothing is
-    given out of a GOP that does not match.
-    """
-
-    def __init__(self, gop: Gop, decoders: Decoders) -> None:
-        self.gop, self.decoders = gop, decoders
-        self._coded_index = np.cumsum(~gop.repeats) - 1
-        self._error: CorruptFileError | None = None
-        self._kept: list[NDArray[np.uint8]] = []
-        self._last: NDArray[np.uint8] = np.empty(0, np.uint8)
-        self._decoder: CheckedDecoder
-        self._rewind()
-
-    def codes(self, frame: int) -> NDArray[np.uint8]:
-        """Codes of a frame of the GOP, uint8 [C, h, w]; CorruptFileError where they are wrong."""
-        if self._error is not None:
-            raise self._error
-        wanted = int(self._coded_index[frame])
-        if wanted < len(self._kept):
-            return self._kept[wanted].copy()
-        if wanted < self._done - 1:
-            self._rewind()
-        while self._done <= wanted:
-            self._pull(wanted + 1 - self._done)
-        return self._last.copy()
-
-    def _pull(self, most: int) -> None:
-        size = self.decoders.spec.size
-        try:
-            grids = self._decoder.pull(min(batch_frames(size), most))
-        except CorruptFileError as error:
-            self._error = error
-            raise
-        if len(self._kept) == self._done and (self._done + len(grids)) * size <= KEPT_BYTES:
-            self._kept.extend(grids)
-        self._done += len(grids)
-        self._last = grids[-1]
-
-    def _rewind(self) -> None:
-        self._decoder = CheckedDecoder(self.gop, self.decoders)
-        self._done = 0

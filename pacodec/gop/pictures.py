@@ -43,12 +43,16 @@ class GopPictures:
         decoders: Decoders,
         jobs: int = 1,
         on_damage: Callable[[Gop, Damage], None] | None = None,
+        codes: Callable[[Gop, int], Iterator[Grids]] | None = None,
     ) -> None:
-        """With `on_damage`, a GOP whose codes are wrong is reported to it, in whatever thread, and left out.
+        """`codes` gives the codes of a GOP, repeats left out, at most so many at a time, where not `decode_gop` shall.
+
+        With `on_damage`, a GOP whose codes are wrong is reported to it, in whatever thread, and left out.
 
         So is the rest of one whose pictures cannot be made.
         """
         self.header, self.transform, self.decoders, self.on_damage = header, transform, decoders, on_damage
+        self._codes_of = codes or (lambda gop, most: decode_gop(gop, decoders, most))
         picture = 3 * header.video.width * header.video.height
         self.step = batch_frames(max(header.grid.size, picture))
         need = working_memory(header, decoders, self.step)
@@ -119,7 +123,7 @@ class GopPictures:
                 yield gop, first, repeats, codes[taken : taken + int(np.count_nonzero(~repeats))]
 
     def _decoded(self, gop: Gop) -> Iterator[Grids]:
-        batches = decode_gop(gop, self.decoders, self.step)
+        batches = self._codes_of(gop, self.step)
         if self.on_damage is None:
             yield from batches
             return
@@ -130,7 +134,7 @@ class GopPictures:
             else:
                 for _ in batches:
                     pass
-                batches = decode_gop(gop, self.decoders, self.step)
+                batches = self._codes_of(gop, self.step)
         except (CorruptFileError, LimitError) as error:
             self.on_damage(gop, error)
             return

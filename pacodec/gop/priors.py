@@ -1,11 +1,12 @@
 """What a file's GOPs are decoded with: the coders by name, and what the engine knows before each GOP."""
 
-import threading
 from collections.abc import Sequence
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from pacodec import limits
 from pacodec.common.grids import Grids, GridSpec
+from pacodec.common.locks import ForkSafeLock
 from pacodec.container import ENGINE, Gop
 from pacodec.engine import (
     DifferencesDecoder,
@@ -32,11 +33,25 @@ _FAST = 1
 """zstd's level for grids of the reference that are kept in memory."""
 
 
+_priors: "WeakValueDictionary[tuple[bytes, GridSpec], Prior]" = WeakValueDictionary()
+_making = ForkSafeLock()
+
+
 def model_prior(model: ModelFile | None, spec: GridSpec) -> Prior:
     """What the engine knows before the GOPs of a file with this model: its reference, where that is of the same size.
 
-    CorruptFileError where the reference is damaged, LimitError where a state takes more memory than is allowed.
+    All that use it at one time share it. CorruptFileError where the reference is damaged, LimitError where a state
+    takes more memory than is allowed.
     """
+    key = b"" if model is None else model.sha256, spec
+    with _making:
+        prior = _priors.get(key)
+        if prior is None:
+            prior = _priors[key] = _made_prior(model, spec)
+        return prior
+
+
+def _made_prior(model: ModelFile | None, spec: GridSpec) -> Prior:
     recording = None if model is None or spec.ordinal else model_recording(model)
     if recording is None or (recording.spec.height, recording.spec.width) != (spec.height, spec.width):
         return Prior(State.fresh(spec))
@@ -66,7 +81,7 @@ class GopDecoders:
 
     def __init__(self, spec: GridSpec, model: ModelFile | None = None, reference: Sequence[Segment] = ()) -> None:
         self.spec, self._model, self._reference = spec, model, reference
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._prior: Prior | None = None
         self._stored: list[bytes] = []
 
@@ -103,12 +118,13 @@ class GopDecoders:
 
     def _replayed(self, base: Prior) -> Prior:
         """What is known after the file's reference, whose grids are kept for the GOPs that are the same."""
-        state = base.copy()
+        state, stored = base.copy(), []
         for segment in self._reference:
             keeper = DifferencesEncoder(self.spec, _FAST)
             for grids in Recording(self.spec, [segment]).grids(state):
                 keeper.push(grids)
-            self._stored.append(keeper.finish())
+            stored.append(keeper.finish())
+        self._stored = stored
         return Prior(state)
 
     def _of_reference(self, gop: Gop) -> GridDecoder:
