@@ -21,6 +21,7 @@ LAYERS = [
     ["base_layer"],
     ["gop"],
     PUBLIC,
+    ["integrations"],
     ["training"],
     ["evaluation"],
     ["study"],
