@@ -92,7 +92,7 @@ def compare(
 
 
 def _similarity(original: Image, picture: Image) -> float:
-    from pacodec.common.similarity import similarity  # OpenCV, for this alone
+    from pacodec.common.metrics import similarity  # OpenCV, for this alone
 
     return similarity(original, picture)[0]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from pacodec.common.files import check_target, fingerprint, replacing, writing
+from pacodec.common.files import STANDARD_STREAM, check_target, fingerprint, replacing, writing
 from pacodec.common.media import AudioPacket, EncoderInput, Frame, Image
-from pacodec.common.naming import STANDARD_STREAM
+from pacodec.common.pixels import ColourSet
 from pacodec.container import Reader
 from pacodec.container.header import WRITER
 from pacodec.container.identify import check_pac_target
@@ -29,7 +29,6 @@ from pacodec.gop.survey import SAMPLE_FRAMES, Survey, survey
 from pacodec.models.files import ModelFile
 from pacodec.options import EncodeOptions
 from pacodec.reports import EncodeReport, ProgressCallback
-from pacodec.transforms.colour_set import ColourSet
 from pacodec.verification import verify_codes
 from pacodec.video.reader import VideoReader
 from pacodec.video.sequence import is_pattern
@@ -115,7 +114,7 @@ class _Ways:
         return choose_transform(self.footage, self.options)
 
     def _grid_trial(self, footage: "SourceProbe") -> "GridTrial | None":
-        from pacodec.gop.trial import grid_trial
+        from pacodec.gop.choose_transform import grid_trial
 
         return grid_trial(footage, lambda: (self.choices[0], self.footage.gops), self.options)
 
@@ -172,7 +171,7 @@ def _encode_stream(
     way: TransformChoice | BaseLayerPlan | None = None
     if _is_free(options) and not options.lossless:
         from pacodec.base_layer.choose_codec import decide, probe_head
-        from pacodec.gop.trial import grid_trial
+        from pacodec.gop.choose_transform import grid_trial
 
         frames = [event for event in head if isinstance(event, Frame)]
         footage = probe_head(frames, reader.format, reader.frames_hint)

@@ -10,17 +10,16 @@ from fractions import Fraction
 from pathlib import PurePath
 from time import monotonic
 
-from pacodec.common.files import check_target, replacing
+from pacodec.common.files import STANDARD_STREAM, check_target, naming, replacing
 from pacodec.common.media import AudioPacket
 from pacodec.common.metrics import Distortion
-from pacodec.common.naming import STANDARD_STREAM, naming
 from pacodec.container import Extent, Gop, Header, Loss, Reader, StreamReader, Survivors
 from pacodec.decoder import exact_seconds
 from pacodec.errors import CorruptFileError, LimitError, UsageError
 from pacodec.gop.grid_transforms import transform_for
 from pacodec.gop.parallel import cores
 from pacodec.gop.pictures import Damage, GopPictures
-from pacodec.gop.resolve import decoders_of, model_of
+from pacodec.gop.priors import decoders_of, model_of
 from pacodec.transforms.base import PICTURE
 from pacodec.video.encoders import VideoCodec
 from pacodec.video.output import Output, check_output, output_bytes, writing_video

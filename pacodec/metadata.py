@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from pacodec.common.naming import naming
+from pacodec.common.files import naming
 from pacodec.container import Header, Reader
 from pacodec.transforms.base import PICTURE
 

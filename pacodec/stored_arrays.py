@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pacodec.common.files import naming
 from pacodec.common.layout import ArrayLayout
-from pacodec.common.naming import naming
 from pacodec.decoder import Decoder
 from pacodec.errors import CorruptFileError
 

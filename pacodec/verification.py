@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from pacodec import container
-from pacodec.common.naming import naming
+from pacodec.common.files import naming
 from pacodec.container import Reader
 from pacodec.errors import ModelError, PacodecError
 from pacodec.gop.check import picture_check
 from pacodec.gop.coding import decode_gop
-from pacodec.gop.resolve import decoders_of, model_of
+from pacodec.gop.priors import decoders_of, model_of
 from pacodec.models.files import ModelFile
 
 

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pacodec import errors
-from pacodec.common.files import check_target
+from pacodec.common.files import STANDARD_STREAM, check_target
 from pacodec.common.layout import ArrayLayout
-from pacodec.common.naming import STANDARD_STREAM
 from pacodec.container.identify import check_pac_target
 from pacodec.errors import FileAccessError, PacodecError, UsageError
 from pacodec.gop.feed import FrameQueue

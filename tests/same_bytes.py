@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pacodec.common.grids import Grids
 from pacodec.engine.compile import FOLDER
-from pacodec.engine.general_start import general_start
+from pacodec.engine.library import general_start
 
 DRIVER = Path(__file__).with_suffix(".c")
 ZIG = (sys.executable, "-m", "ziglang", "cc")

@@ -12,9 +12,8 @@ from conftest import cli, make_video, run, screen
 import pacodec
 from pacodec.base_layer.choose_codec import decide, probe
 from pacodec.base_layer.encoders import LADDER
-from pacodec.base_layer.obus import pack_obus, unpack_obus
 from pacodec.base_layer.source_packets import SourcePackets
-from pacodec.base_layer.stream import StoredPacket, pack, unpack
+from pacodec.base_layer.stream import StoredPacket, pack, pack_obus, unpack, unpack_obus
 from pacodec.container import Reader
 from pacodec.errors import CorruptFileError, PacodecError, UsageError
 from pacodec.options import EncodeOptions

@@ -18,12 +18,11 @@ from pacodec.errors import CorruptFileError, ModelError, PacodecError, UsageErro
 from pacodec.evaluation.bd_rate import bd_rate, break_even, equal_psnr, front, rate_at
 from pacodec.evaluation.cache import Cache, describe, key_of
 from pacodec.evaluation.clips import Clip, prepare
+from pacodec.evaluation.codecs import DifferencesCodec
 from pacodec.evaluation.curves import Curve, Setting, chosen_peers, pacodec_curve
-from pacodec.evaluation.differences import DifferencesCodec
 from pacodec.evaluation.matrix import CodingTask, Matrix, Measurement
 from pacodec.evaluation.peers import PEERS, available, default_families
-from pacodec.evaluation.planes import Planes, better_chroma
-from pacodec.evaluation.quality import Quality, measure
+from pacodec.evaluation.quality import Planes, Quality, better_chroma, measure
 from pacodec.evaluation.results import BdRate, ClipResult, CurveResult, EqualPsnr, Point
 from pacodec.evaluation.tables import Table, clip_tables
 from pacodec.evaluation.viewer import frames_to_show, matching

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pacodec.common.media import AudioPacket, AudioStream, ColorTags, VideoFormat
 from pacodec.errors import CorruptFileError, LimitError, PacodecError
-from pacodec.video.timestamps import TimestampRepair
+from pacodec.video.demuxer import TimestampRepair
 
 fractions = st.builds(Fraction, st.integers(1, 2**31 - 1), st.integers(1, 2**31 - 1))
 codes = st.integers(0, 255)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import pacodec
 from pacodec import limits
 from pacodec.errors import CorruptFileError, LimitError
-from pacodec.training.crops import as_input
 from pacodec.training.filter_network import FilterNetwork
+from pacodec.training.fit_filter import as_input
 from pacodec.transforms import postfilter
 from pacodec.transforms.postfilter import MAX_BLOCKS, MAX_WIDTH, MIDDLE, NUMBERS, PostFilter, Shape
 

@@ -6,7 +6,7 @@ from authored import GREYS, authored
 from conftest import cli
 
 import pacodec
-from pacodec.autoencoders.names import AUTOENCODERS
+from pacodec.autoencoders import AUTOENCODERS
 from pacodec.autoencoders.registry import ARCHITECTURES
 from pacodec.common.zstd_frames import StreamReader, stream_compressor
 from pacodec.container import Reader

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pacodec.gop.viterbi import steady_codes
+from pacodec.gop.rate_distortion import steady_codes
 
 LEVELS = np.array([0, 9, 20, 50])
 

@@ -15,14 +15,13 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from pacodec.base_layer.decoding import packets_of
-from pacodec.base_layer.obus import sequence_header
-from pacodec.base_layer.stream import AV1, HIDDEN, SOURCE, CodedStream, StoredPacket, streams_of
+from pacodec.base_layer.stream import AV1, HIDDEN, SOURCE, CodedStream, StoredPacket, sequence_header, streams_of
 from pacodec.common.media import AudioPacket, VideoFormat
 from pacodec.container import Gop, Reader
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
 from pacodec.transforms.base import PICTURE
 from pacodec.video.audio import add_audio_track, check_audio_codec
-from pacodec.video.output_file import OutputFile, Target
+from pacodec.video.writer import OutputFile, Target
 
 _MUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 _FAMILIES = {"mp4": "mov", "mov": "mov", "matroska": "matroska", "webm": "matroska"}

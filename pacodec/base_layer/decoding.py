@@ -9,8 +9,18 @@ from numpy.typing import NDArray
 
 from pacodec import limits
 from pacodec.base_layer.colour import FORMATS
-from pacodec.base_layer.obus import pack_obus, unpack_obus
-from pacodec.base_layer.stream import AV1, HIDDEN, CodedStream, StoredPacket, decoded, pack, streams_of, unpack
+from pacodec.base_layer.stream import (
+    AV1,
+    HIDDEN,
+    CodedStream,
+    StoredPacket,
+    decoded,
+    pack,
+    pack_obus,
+    streams_of,
+    unpack,
+    unpack_obus,
+)
 from pacodec.common.grids import Grids, GridSpec
 from pacodec.common.media import Pictures
 from pacodec.container import Component, Gop, Header

@@ -7,7 +7,7 @@ import click
 
 from pacodec.cli import options
 from pacodec.cli.run import ProgressLine, print_json, say, size
-from pacodec.common.naming import naming
+from pacodec.common.files import naming
 from pacodec.errors import CorruptFileError
 
 if TYPE_CHECKING:

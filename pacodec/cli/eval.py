@@ -7,8 +7,7 @@ import click
 
 from pacodec.cli import options
 from pacodec.cli.run import StatusLine, say
-from pacodec.common.files import check_target, write_whole
-from pacodec.common.naming import STANDARD_STREAM
+from pacodec.common.files import STANDARD_STREAM, check_target, write_whole
 from pacodec.errors import UsageError
 
 
@@ -60,8 +59,7 @@ def command(
         check_target(target, overwrite=overwrite, sources=clips)
     try:
         from pacodec.evaluation.evaluate import evaluate
-        from pacodec.evaluation.html import render
-        from pacodec.evaluation.plot import draw
+        from pacodec.evaluation.report import draw, render
         from pacodec.evaluation.tables import tables
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is missing: pip install 'pacodec[eval]'") from error

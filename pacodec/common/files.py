@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from pacodec.common.naming import STANDARD_STREAM
-from pacodec.errors import FileAccessError, PacodecError, UsageError
+from pacodec.errors import CorruptFileError, FileAccessError, LimitError, PacodecError, UnsupportedError, UsageError
 
 
 def check_target(target: str, *, overwrite: bool, sources: tuple[str, ...] = ()) -> None:
@@ -117,3 +116,18 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+STANDARD_STREAM = "-"
+
+
+@contextmanager
+def naming(file: str | Path) -> Iterator[None]:
+    """Put the file's name in front of what is found wrong with it inside the block, where the message lacks it."""
+    name = "standard input" if str(file) == STANDARD_STREAM else str(file)
+    try:
+        yield
+    except (CorruptFileError, UnsupportedError, LimitError) as error:
+        if str(error).startswith(f"{name}:"):
+            raise
+        raise type(error)(f"{name}: {error}") from error

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pacodec.common.naming import STANDARD_STREAM
+from pacodec.common.files import STANDARD_STREAM
 from pacodec.container.header import MAGIC
 from pacodec.errors import FileAccessError, UsageError
 

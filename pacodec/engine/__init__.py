@@ -1,9 +1,8 @@
 """Code grids to bytes and back: one sequential engine, in C, that learns from each code before it meets the next."""
 
-from pacodec.engine.base import GridDecoder, GridEncoder
 from pacodec.engine.differences import DifferencesDecoder, DifferencesEncoder, differences_memory
 from pacodec.engine.prior import Prior, Recording, Segment, replay
-from pacodec.engine.state import Costs, SegmentDecoder, SegmentEncoder, State, state_bytes
+from pacodec.engine.state import Costs, GridDecoder, GridEncoder, SegmentDecoder, SegmentEncoder, State, state_bytes
 
 __all__ = [
     "Costs",

@@ -1,9 +1,14 @@
-"""The C core as ctypes functions. Calls release the GIL, so states of different GOPs work in threads side by side."""
+"""The compiled C core, and what a state of it knows before any footage: how screens behave, without their colours.
+
+`start.zst` belongs to the format: FORMAT.md names its sha256. `pacodec/training/general_start.py` made it.
+"""
 
 import ctypes
 import hashlib
 from functools import cache
 from pathlib import Path
+
+import zstandard
 
 from pacodec.engine.compile import LIBRARY
 from pacodec.errors import UnsupportedError
@@ -50,3 +55,13 @@ def fingerprint() -> str:
     """sha256 of the library's bytes, in hexadecimal: states of one build mean nothing to another."""
     core()
     return hashlib.sha256(_path().read_bytes()).hexdigest()
+
+
+FILE = Path(__file__).with_name("start.zst")
+_MOST_BYTES = 1 << 22
+
+
+@cache
+def general_start() -> bytes:
+    """Mixers, maps, corrections and the counters of contexts without colours, as little-endian words of 32 bits."""
+    return zstandard.ZstdDecompressor().decompress(FILE.read_bytes(), max_output_size=_MOST_BYTES)

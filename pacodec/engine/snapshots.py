@@ -15,8 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pacodec.common.grids import GridSpec
-from pacodec.engine.general_start import general_start
-from pacodec.engine.library import fingerprint
+from pacodec.engine.library import fingerprint, general_start
 from pacodec.engine.prior import Prior, Recording, replay
 from pacodec.engine.state import State, state_bytes
 

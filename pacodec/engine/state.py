@@ -1,16 +1,15 @@
-"""A state of the engine, and segments of grids that are coded by it."""
+"""A state of the engine, segments of grids that are coded by it, and the interface of all that codes grids."""
 
 import ctypes
 import mmap
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
 from pacodec.common.grids import Grids, GridSpec
-from pacodec.engine.general_start import general_start
-from pacodec.engine.library import core
+from pacodec.engine.library import core, general_start
 from pacodec.errors import CorruptFileError, LimitError
 
 Costs = NDArray[np.uint16]
@@ -122,3 +121,28 @@ class SegmentDecoder:
         """Call after the last grid; CorruptFileError where the bytes visibly hold more."""
         if core().pac_decode_end(self._state.pointer, self._data, len(self._data)):
             raise CorruptFileError("the bytes of a segment go on after its last grid")
+
+
+class GridEncoder(Protocol):
+    """Encodes the grids of one GOP, pushed in order."""
+
+    def push(self, grids: Grids) -> Grids:
+        """Take the next n grids, uint8 [n, C, h, w], whose memory may be reused after the call; what a decoder will
+        give back for them.
+        """
+
+    def finish(self) -> bytes:
+        """The payload of all grids pushed. Call once."""
+
+
+class GridDecoder(Protocol):
+    """Decodes the grids of one GOP in order.
+
+    Damage need not raise: it may also end in other codes, which is what the container's checksum of the grids is for.
+    """
+
+    def pull(self, n: int) -> Grids:
+        """The next n grids, uint8 [n, C, h, w]; CorruptFileError where the payload cannot hold them."""
+
+    def finish(self) -> None:
+        """Call after the last grid; CorruptFileError where the payload visibly holds more."""

@@ -7,10 +7,9 @@ from pacodec.autoencoders.quantizers import QUANTIZERS
 from pacodec.autoencoders.registry import ARCHITECTURES
 from pacodec.errors import UsageError
 from pacodec.evaluation.clips import Clip
-from pacodec.evaluation.codecs import Codec
-from pacodec.evaluation.pac_codec import PacCodec
+from pacodec.evaluation.codecs import Codec, PacCodec
 from pacodec.evaluation.peers import PEERS, Peer, available
-from pacodec.evaluation.planes import better_chroma
+from pacodec.evaluation.quality import better_chroma
 from pacodec.gop.choose_transform import DEFAULT_QUALITY, DEFAULT_QUANTIZER
 from pacodec.models import library as models
 from pacodec.options import QUALITIES

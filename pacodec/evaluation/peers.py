@@ -8,12 +8,8 @@ with figures taken so.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pacodec.evaluation import aomenc
-from pacodec.evaluation.aomenc import AomencCodec
-from pacodec.evaluation.codecs import Codec
-from pacodec.evaluation.differences import DifferencesCodec
-from pacodec.evaluation.ffmpeg import FFmpegCodec
-from pacodec.evaluation.planes import Chroma
+from pacodec.evaluation.codecs import AomencCodec, Codec, DifferencesCodec, FFmpegCodec, aomenc_installed
+from pacodec.evaluation.quality import Chroma
 
 CRF_51 = (0, 4, 11, 18, 23, 28, 33)
 """Of x264 and x265, best first."""
@@ -38,7 +34,7 @@ class Peer:
 
 def available(family: str) -> bool:
     """Whether that family can run here."""
-    return family != "aomenc" or aomenc.installed()
+    return family != "aomenc" or aomenc_installed()
 
 
 def default_families() -> tuple[str, ...]:

@@ -15,21 +15,16 @@ from typing import Any
 import msgpack
 
 from pacodec.errors import PacodecError
-from pacodec.evaluation.aomenc import AomencCodec
 from pacodec.evaluation.clips import Clip
-from pacodec.evaluation.codecs import Codec, Encoded
-from pacodec.evaluation.differences import DifferencesCodec
-from pacodec.evaluation.ffmpeg import FFmpegCodec
+from pacodec.evaluation.codecs import AomencCodec, Codec, DifferencesCodec, Encoded, FFmpegCodec, PacCodec
 
-KINDS: dict[str, Callable[..., Codec]] = {kind.__name__: kind for kind in (FFmpegCodec, AomencCodec, DifferencesCodec)}
+KINDS: dict[str, Callable[..., Codec]] = {
+    kind.__name__: kind for kind in (FFmpegCodec, AomencCodec, DifferencesCodec, PacCodec)
+}
 
 
 def codec_of(description: dict[str, Any]) -> Codec:
     """The inverse of `cache.describe`."""
-    if description["kind"] == "PacCodec":
-        from pacodec.evaluation.pac_codec import PacCodec  # torch's memory is not the peers'
-
-        return PacCodec(**description["settings"])
     return KINDS[description["kind"]](**description["settings"])
 
 

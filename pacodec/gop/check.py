@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.autoencoders.names import AUTOENCODERS
+from pacodec.autoencoders import AUTOENCODERS
 from pacodec.autoencoders.quantizers import QUANTIZERS
 from pacodec.common.grids import Grids
 from pacodec.container import Gop, Header

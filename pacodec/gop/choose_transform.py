@@ -1,20 +1,25 @@
-"""Which transform `encode` uses: what the options demand, else what a look at the footage asks for."""
+"""Which transform `encode` uses: what the options demand, else what a look at the footage and a trial of it say."""
 
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.common.colours import MAX_COLOURS
+from pacodec.base_layer.choose_codec import GridTrial, SourceProbe
+from pacodec.base_layer.encoders import Stretch
+from pacodec.common.files import naming
 from pacodec.common.media import Image
 from pacodec.common.metrics import Distortion
-from pacodec.common.naming import naming
+from pacodec.common.pixels import MAX_COLOURS
 from pacodec.errors import CorruptFileError, LimitError, ModelError, QualityError, UnsupportedError, UsageError
 from pacodec.gop import rate_distortion
+from pacodec.gop.coding import CodedGop, GopEncoding, LatentBatch, encode_gop
 from pacodec.gop.grid_transforms import PaletteGrids, latent_grids
-from pacodec.gop.rate_distortion import RateDistortion
+from pacodec.gop.priors import model_prior
+from pacodec.gop.rate_distortion import RateDistortion, candidates
 from pacodec.gop.survey import Survey
 from pacodec.models import library
 from pacodec.models.files import ModelFile
@@ -233,3 +238,59 @@ def _best_autoencoder(sample: Sequence[Image], options: EncodeOptions) -> Transf
         if best is None or reached > best[0]:
             best = reached, TransformChoice(transform, f"model {model.name}, the best of those installed", model)
     return best and best[1]
+
+
+_PIXELS = 6_000_000
+"""Pixels that are coded, at most: some seconds."""
+_LEAST = 4
+"""Pictures of a stretch that are coded all the same."""
+_HOPELESS_COLOURS = 4096
+"""A picture of more colours, of a source that was lossily coded, is not tried."""
+
+
+def grid_trial(
+    footage: SourceProbe, chosen: Callable[[], tuple[TransformChoice, int]], options: EncodeOptions
+) -> GridTrial | None:
+    """Tries what would be chosen, given with how many GOPs that makes (0: not known); None where that is hopeless.
+
+    Where a model knows the footage, nothing else is to be tried: then the trial is of no bytes.
+    """
+    pictures = [rgb for stretch in footage.stretches for _, rgb in stretch]
+    hopeless = footage.lossy and _is_rich(pictures[0])
+    if hopeless and matching_model(pictures[:: max(1, len(pictures) // 8)]) is None:
+        return None
+    choice, gops = chosen()
+    if choice.model is not None:
+        return GridTrial(0, np.inf, exact=options.lossless)
+    transform = copy.deepcopy(choice.transform)  # what it learns here must not count
+    prior = model_prior(choice.model, transform.spec)
+    encoding = GopEncoding(transform, prior, candidates(choice.exchange, 1), fallback=False)
+    keys = others = frames = 0
+    lost = Distortion()
+    height, width = pictures[0].shape[:2]
+    most = max(_LEAST, _PIXELS // (height * width * len(footage.stretches)))
+    for stretch in footage.stretches:
+        part = stretch[:most]
+        first, whole = (_coded(encoding, pictures) for pictures in (part[:1], part))
+        keys += len(first.payload)
+        others += len(whole.payload) - len(first.payload)
+        frames += len(part) - 1
+        lost += whole.distortion
+    gops = max(1, gops)
+    size = gops * keys / len(footage.stretches) + max(0, footage.frames - gops) * others / max(1, frames)
+    return GridTrial(size, lost.psnr, exact=not lost.total)
+
+
+def _is_rich(picture: Image) -> bool:
+    """Whether a picture has more colours than a palette shows well."""
+    values = picture.reshape(-1, 3).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    return len(np.unique(values)) > _HOPELESS_COLOURS
+
+
+def _coded(encoding: GopEncoding, stretch: Stretch) -> CodedGop:
+    pictures = np.stack([rgb for _, rgb in stretch])
+    latents = encoding.transform.analyse(pictures)
+    batch = LatentBatch(lambda: latents, np.arange(len(pictures)), pictures)
+    coded = encode_gop(encoding, iter([batch]))
+    encoding.transform.additions()
+    return coded

@@ -12,14 +12,13 @@ from pacodec import limits
 from pacodec.common.grids import Grids, GridSpec
 from pacodec.common.media import Image, Pictures
 from pacodec.common.metrics import Distortion, row_errors
+from pacodec.common.pixels import changed_rows
 from pacodec.container import ENGINE, Component, Gop
 from pacodec.engine import DifferencesDecoder, DifferencesEncoder, Prior, SegmentEncoder, State
 from pacodec.errors import CorruptFileError
 from pacodec.gop.priors import NONE, Decoders
-from pacodec.gop.rate_distortion import RateDistortion
-from pacodec.gop.viterbi import MOST_FRAMES, steady_codes
+from pacodec.gop.rate_distortion import MOST_FRAMES, RateDistortion, steady_codes
 from pacodec.transforms.base import GridTransform, Parameters
-from pacodec.transforms.changes import changed_rows
 
 BATCH_FRAMES = 16
 """Grids decoded at a time when running through a GOP, at most."""

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pacodec import limits
 from pacodec.common.grids import GridSpec
 from pacodec.common.media import Frame, Image, VideoFormat
-from pacodec.transforms.changes import changed_pixels
+from pacodec.common.pixels import changed_pixels
 
 GOP_PIXELS = 1_000_000
 """Pixels of changed blocks after the first picture of a GOP: about a second of one core's decoding."""

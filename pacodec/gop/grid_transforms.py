@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.autoencoders.names import AUTOENCODERS
+from pacodec.autoencoders import AUTOENCODERS
 from pacodec.autoencoders.quantizers import QUANTIZERS, Quantizer
 from pacodec.common.grids import Grids, GridSpec
 from pacodec.common.media import Pictures
+from pacodec.common.pixels import changed_rows
 from pacodec.container import Component, Header, ModelRef
 from pacodec.errors import CorruptFileError, UnsupportedError
 from pacodec.models.files import ModelFile
 from pacodec.models.recording import model_colours, model_postfilter
 from pacodec.transforms.base import PICTURE, GridTransform, LatentTransform, Parameters
-from pacodec.transforms.changes import changed_rows
 from pacodec.transforms.palette import PaletteTransform, colour_errors
 from pacodec.transforms.postfilter import PostFilter
 from pacodec.transforms.two_level_palette import TwoLevelPalette

@@ -11,17 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
+from pacodec.common.files import naming
 from pacodec.common.grids import Grids
 from pacodec.common.locks import ForkSafeLock
 from pacodec.common.media import Pictures
-from pacodec.common.naming import naming
 from pacodec.container import Gop, Reader
 from pacodec.gop.coding import BATCH_BYTES, BATCH_FRAMES, batch_frames, decode_gop
 from pacodec.gop.grid_transforms import transform_for
 from pacodec.gop.pictures import GopPictures, working_memory
-from pacodec.gop.priors import Decoders
+from pacodec.gop.priors import Decoders, decoders_of, model_of
 from pacodec.gop.random_access import ChunkCache, RandomAccess
-from pacodec.gop.resolve import decoders_of, model_of
 from pacodec.models.files import ModelFile
 from pacodec.transforms.base import GridTransform
 

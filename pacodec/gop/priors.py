@@ -1,4 +1,4 @@
-"""What a file's GOPs are decoded with: the coders by name, and what the engine knows before each GOP."""
+"""What a header names, its model and what its GOPs are decoded with; and what the engine knows before each GOP."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 from pacodec import limits
 from pacodec.common.grids import Grids, GridSpec
 from pacodec.common.locks import ForkSafeLock
-from pacodec.container import ENGINE, Gop
+from pacodec.container import ENGINE, Gop, Header, Reader, StreamReader
 from pacodec.engine import (
     DifferencesDecoder,
     DifferencesEncoder,
@@ -22,8 +22,10 @@ from pacodec.engine import (
 )
 from pacodec.engine.snapshots import prior_of
 from pacodec.errors import CorruptFileError, UnsupportedError
+from pacodec.models import library
 from pacodec.models.files import ModelFile
 from pacodec.models.recording import model_recording
+from pacodec.transforms.base import PICTURE
 
 NONE, REFERENCE = "none", "reference"
 """Coders of a GOP beside the engine: zstd of differences; the grids of a segment of the file's reference."""
@@ -152,3 +154,33 @@ class _EngineDecoder:
         """Check that nothing follows."""
         self._decoder.finish()
         self._prior.give_back(self._state)
+
+
+def model_of(header: Header, embedded: bytes | None, given: str | None = None) -> ModelFile | None:
+    """The model that a header names: the one `given` (a name or path), the one the file carries, or one installed.
+
+    Raises ModelError when it is missing or another, CorruptFileError when the file carries a broken one.
+    """
+    if header.model is None:
+        return None
+    if embedded is not None and given is None:
+        model = ModelFile.parse(embedded, header.model.name, "the embedded model")
+        if model.sha256 != header.model.sha256:
+            raise CorruptFileError("the embedded model is not the one the header names")
+        return model
+    return library.find_by_hash(header.model.sha256, header.model.name, given)
+
+
+def decoders_of(reader: Reader | StreamReader, model: ModelFile | None) -> Decoders:
+    """What the GOPs of an open file are decoded with; `model` is the one that its header names.
+
+    CorruptFileError where the file's reference is lost, or a base layer is not described as it should be.
+    """
+    if reader.header.transform.name == PICTURE:
+        from pacodec.base_layer.decoding import PacketDecoders
+
+        return PacketDecoders(reader.header)
+    info, parts = reader.header.reference, reader.reference()
+    frames = [] if info is None else [frames for frames, _ in info.segments]
+    segments = [Segment(count, data) for count, data in zip(frames, parts, strict=True)]
+    return GopDecoders(reader.header.grid, model, segments)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pacodec import limits
 from pacodec.common.grids import GridSpec
 from pacodec.common.media import Frame, Image, Pictures
+from pacodec.common.pixels import ColourSet
 from pacodec.engine import DifferencesDecoder, DifferencesEncoder
 from pacodec.gop.cutting import Cutter, GopBounds
-from pacodec.transforms.colour_set import ColourSet
 from pacodec.video.reader import VideoReader
 from pacodec.video.sample import sample_frames
 

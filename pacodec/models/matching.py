@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from pacodec.common.colours import MAX_COLOURS
 from pacodec.common.grids import Grids, GridSpec
 from pacodec.common.media import Image
 from pacodec.common.metrics import Distortion
+from pacodec.common.pixels import MAX_COLOURS
 from pacodec.engine import Prior, SegmentEncoder, State
 from pacodec.engine.snapshots import prior_of
 from pacodec.errors import CorruptFileError, LimitError, UnsupportedError

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
-from pacodec.common.colours import MAX_COLOURS
 from pacodec.common.grids import GridSpec
+from pacodec.common.pixels import MAX_COLOURS
 from pacodec.engine.prior import Recording, Segment
 from pacodec.errors import CorruptFileError
 from pacodec.models.files import ModelFile

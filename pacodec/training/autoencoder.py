@@ -19,9 +19,9 @@ from pacodec.errors import CorruptFileError, UsageError
 from pacodec.limits import GIB
 from pacodec.models.files import ModelFile, ModelInfo, dump
 from pacodec.training.fit import Frames, fit_in_phases, measure_psnr
-from pacodec.training.holding_out import Part, split
 from pacodec.training.loop import TrainingPlan
 from pacodec.training.request import Request, Trained
+from pacodec.training.survey import Part, split
 from pacodec.video.reader import VideoReader
 from pacodec.video.resize import resize
 

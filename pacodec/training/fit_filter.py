@@ -1,6 +1,15 @@
-"""Fitting the post-filter: pictures of steady codes in, the pictures that were meant out."""
+"""Fitting the post-filter: crops of pictures of palette colours in, the pictures that were meant out.
+
+It is trained in two phases: in floats, then rounded as the integers that it will be.
+"""
 
 import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -9,15 +18,131 @@ from torch import Tensor
 from torch.nn import functional
 
 from pacodec.autoencoders.neural import choose_device
+from pacodec.common.media import Image
 from pacodec.common.metrics import psnr
-from pacodec.training.crops import Crops, as_input
 from pacodec.training.filter_network import FilterNetwork
-from pacodec.training.footage import CodedFootage
-from pacodec.training.loop import TrainingPlan
-from pacodec.training.pairs import Pairs
-from pacodec.training.quantization_aware import FLOATS, ROUNDED, first_steps, fit_rounded
-from pacodec.training.request import Request
-from pacodec.transforms.postfilter import MIDDLE, POSTFILTER, PostFilter, Shape, of_even_sides
+from pacodec.training.footage import CodedFootage, Pairs
+from pacodec.training.loop import VALIDATIONS, TrainingPlan, TrainingTask, run, saved_plan, validation_interval
+from pacodec.training.request import Report, Request
+from pacodec.transforms.postfilter import FOLD, MIDDLE, POSTFILTER, PostFilter, Shape, of_even_sides
+
+_BLOCK = 8
+"""Pixels of a side of the squares whose errors are compared."""
+
+
+class Crops:
+    """Square pieces of pairs for training, taken where errors are; a pure function of (seed, step)."""
+
+    def __init__(self, pairs: Pairs, palette: NDArray[np.uint8], side: int, seed: int) -> None:
+        self._pairs, self._palette, self._seed = pairs, palette, seed
+        smallest = min(min(codes.shape) for codes in pairs.codes)
+        self._side = max(FOLD, min(side, smallest) // FOLD * FOLD)
+
+    def batch(self, step: int, crops: int) -> tuple[Tensor, Tensor]:
+        """Pictures of the palette's colours, and what was meant, both as `as_input` gives them; half of them mirrored.
+
+        Of a picture, a square is as likely as its share of the squared error, with a little for all.
+        """
+        rng = np.random.default_rng((self._seed, step))
+        made = np.empty((2, crops, self._side, self._side, 3), np.uint8)
+        for number in range(crops):
+            which = int(rng.integers(len(self._pairs)))
+            meant = self._pairs.pictures[which]
+            shown = self._palette[self._pairs.codes[which]]
+            square = self._square(shown, meant, rng)
+            mirror = slice(None, None, -1 if rng.random() < 0.5 else 1)
+            made[0, number], made[1, number] = shown[square][:, mirror], meant[square][:, mirror]
+        return as_input(made[0]), as_input(made[1])
+
+    def _square(self, shown: Image, meant: Image, rng: np.random.Generator) -> tuple[slice, slice]:
+        height, width = meant.shape[0] // _BLOCK, meant.shape[1] // _BLOCK
+        if not height or not width:
+            return slice(self._side), slice(self._side)
+        inside = np.s_[: height * _BLOCK, : width * _BLOCK]
+        errors = np.square(shown[inside].astype(np.float32) - meant[inside])
+        shares = errors.reshape(height, _BLOCK, width, _BLOCK * 3).sum((1, 3), dtype=np.float64).ravel()
+        shares += shares.mean() + 1
+        row, column = divmod(int(rng.choice(len(shares), p=shares / shares.sum())), width)
+        top, left = (
+            int(np.clip(at * _BLOCK + _BLOCK // 2 - rng.integers(self._side), 0, size - self._side)) // FOLD * FOLD
+            for at, size in zip((row, column), meant.shape[:2], strict=True)
+        )
+        return slice(top, top + self._side), slice(left, left + self._side)
+
+
+def as_input(pictures: NDArray[np.uint8]) -> Tensor:
+    """uint8 [n, H, W, 3] as the network takes it: float32 [n, 3, H, W] of (level - 128) / 128, channels last."""
+    return (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - MIDDLE) / MIDDLE
+
+
+FLOATS, ROUNDED = 0, 1
+"""Phases of the training."""
+ROUNDED_STEPS = 1 / 3
+"""Steps of the second phase for each of the first."""
+TIMED_STEPS = 3
+TIMED_SECONDS = 2.0
+
+
+class RoundedTask(TrainingTask, Protocol):
+    """A network that can round as its integers will."""
+
+    def calibrate(self) -> None:
+        """Choose its scales; from here on it rounds."""
+
+
+def fit_rounded(
+    task: RoundedTask,
+    plan: TrainingPlan,
+    rates: Mapping[int, float],
+    checkpoint: Path,
+    report: Report,
+    what: str,
+) -> int:
+    """Train through both phases, of which the plan has the steps of the first, `rates` the learning rates; all steps.
+
+    What `checkpoint` holds is gone on with.
+    """
+    saved = saved_plan(checkpoint) if checkpoint.exists() else None
+    plans = [plan, replace(plan, phase=ROUNDED, steps=math.ceil(plan.steps * ROUNDED_STEPS))]
+    report(f"{'resuming' if saved else 'training'} {what} for {plans[0].steps} + {plans[1].steps} steps")
+    for each in plans:
+        if saved and saved.phase > each.phase:
+            continue
+        if each.phase == ROUNDED:
+            task.calibrate()
+        rate = rates[each.phase]
+        optimizer = torch.optim.Adam(task.model.parameters(), rate, betas=(0.9, 0.99), fused=True)
+        each = replace(each, learning_rate=rate, validate_every=validation_interval(each.steps))
+        run(task, optimizer, each, checkpoint=checkpoint, report=report)
+    return sum(each.steps for each in plans)
+
+
+def first_steps(task: TrainingTask, checkpoint: Path, steps: int | None, seconds: float) -> int:
+    """Steps of the first phase: of the checkpoint's run, or so that both take `steps`, or `seconds` about."""
+    if steps is not None:
+        return max(1, round(steps / (1 + ROUNDED_STEPS)))
+    if checkpoint.exists():
+        saved = saved_plan(checkpoint)
+        return saved.steps if saved.phase == FLOATS else round(saved.steps / ROUNDED_STEPS)
+    began = monotonic()
+    task.score()
+    judging = (monotonic() - began) * 2 * VALIDATIONS
+    left = seconds - judging
+    return max(TIMED_STEPS, int(left / _step_seconds(task) / (1 + ROUNDED_STEPS)))
+
+
+def _step_seconds(task: TrainingTask) -> float:
+    """How long a step takes; the weights stay as they are."""
+    count, began = 0, 0.0
+    task.model.train()
+    while count <= TIMED_STEPS or monotonic() - began < TIMED_SECONDS:
+        if count == 1:  # the first one pays for what is set up once
+            began = monotonic()
+        task.loss(count).backward()  # type: ignore[no-untyped-call]
+        task.model.zero_grad(set_to_none=True)
+        count += 1
+    return (monotonic() - began) / (count - 1)
+
 
 SHAPE = Shape(width=48, blocks=2)
 CROPS, SIDE = 12, 64

@@ -3,30 +3,49 @@
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.common.colours import MAX_COLOURS
 from pacodec.common.grids import Grids, GridSpec
 from pacodec.common.media import Image
 from pacodec.common.metrics import Distortion
+from pacodec.common.pixels import MAX_COLOURS, ColourSet, changed_pixels
 from pacodec.engine import DifferencesDecoder, DifferencesEncoder
 from pacodec.errors import UsageError
 from pacodec.gop import rate_distortion
-from pacodec.gop.rate_distortion import RateDistortion
-from pacodec.gop.viterbi import steady_codes
+from pacodec.gop.rate_distortion import RateDistortion, steady_codes
 from pacodec.limits import MIB
-from pacodec.training.holding_out import Part, split
-from pacodec.training.pairs import Pairs
-from pacodec.training.survey import pictures, survey_clips
-from pacodec.transforms.changes import changed_pixels
-from pacodec.transforms.colour_set import ColourSet
+from pacodec.training.survey import Part, pictures, split, survey_clips
 from pacodec.transforms.palette import PaletteTransform, colour_errors, learn_palette
 from pacodec.transforms.two_level_palette import TwoLevelPalette, frequent_colours, without
 from pacodec.video.reader import VideoReader
+
+
+@dataclass
+class Pairs:
+    """Pictures, uint8 [H, W, 3], and their codes, uint8 [H, W]: every `every`-th that comes, none where that is 0."""
+
+    every: int = 1
+    pictures: list[Image] = field(default_factory=list)
+    codes: list[NDArray[np.uint8]] = field(default_factory=list)
+    clips: list[int] = field(default_factory=list)
+    """Which clip each is of."""
+    _seen: int = 0
+
+    def add(self, picture: Image, codes: NDArray[np.uint8], clip: int) -> None:
+        """Take a pair, or let it pass."""
+        if self.every and self._seen % self.every == 0:
+            self.pictures.append(picture.copy())
+            self.codes.append(codes.copy())
+            self.clips.append(clip)
+        self._seen += 1
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
 
 NOISY_SHARE = 0.02
 """Share of pixels that change by little, yet change, from which footage is noisy."""

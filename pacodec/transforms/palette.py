@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.common.colours import MAX_COLOURS, pack_colours, unpack_colours
 from pacodec.common.media import Pictures
+from pacodec.common.pixels import MAX_COLOURS, pack_colours, unpack_colours
 from pacodec.errors import CorruptFileError
 
 LLOYD_ROUNDS = 24

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.common.colours import MAX_COLOURS, pack_colours, unpack_colours
 from pacodec.common.media import Pictures
+from pacodec.common.pixels import MAX_COLOURS, pack_colours, unpack_colours
 from pacodec.common.zstd_frames import pack, unpack
 from pacodec.errors import CorruptFileError, QualityError
 from pacodec.transforms.palette import nearest_colours, pack_palette, unpack_palette

@@ -13,8 +13,8 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 from PIL import Image as Picture
 
-from pacodec.common.colours import MAX_COLOURS, pack_colours, unpack_colours
 from pacodec.common.media import ColorTags, Image, VideoFormat
+from pacodec.common.pixels import MAX_COLOURS, pack_colours, unpack_colours
 from pacodec.video.color import YuvConverter, coded_tags, rgb_tags
 
 VideoCodec = Literal["h264", "lossless"]

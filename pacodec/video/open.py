@@ -6,9 +6,8 @@ from pathlib import Path
 
 from pacodec.errors import FileAccessError, UsageError
 from pacodec.video.demuxer import FfmpegSource
-from pacodec.video.frame_source import FrameSource
 from pacodec.video.sequence import SequenceSource, is_pattern
-from pacodec.video.source import Source, source_name
+from pacodec.video.source import FrameSource, Source, source_name
 
 _HEAD_BYTES = 12
 

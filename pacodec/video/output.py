@@ -11,10 +11,9 @@ from typing import Protocol
 import numpy as np
 from PIL import Image as Picture
 
-from pacodec.common.files import check_target, replacing
+from pacodec.common.files import STANDARD_STREAM, check_target, replacing
 from pacodec.common.media import AudioPacket, Image, VideoFormat
 from pacodec.common.metrics import Distortion
-from pacodec.common.naming import STANDARD_STREAM
 from pacodec.errors import FileAccessError, UsageError
 from pacodec.video.encoders import VideoCodec
 from pacodec.video.sequence import existing, is_numbered, numbered

@@ -16,9 +16,9 @@ from pacodec import limits
 from pacodec.common.media import AudioPacket, Frame, VideoFormat
 from pacodec.errors import CorruptFileError
 from pacodec.video.color import RgbConverter, color_losses, color_tags, has_alpha
+from pacodec.video.demuxer import TimestampRepair
 from pacodec.video.open import open_frame_source
 from pacodec.video.source import Source
-from pacodec.video.timestamps import TimestampRepair
 
 _DEFAULT_RATE = Fraction(25)
 _SPLICE_SECONDS = Fraction(1)

@@ -10,9 +10,8 @@ from pacodec.common.media import Image
 from pacodec.errors import CorruptFileError
 from pacodec.video.color import RgbConverter
 from pacodec.video.demuxer import FfmpegSource
-from pacodec.video.frame_source import FrameSource
 from pacodec.video.open import open_frame_source
-from pacodec.video.source import source_name
+from pacodec.video.source import FrameSource, source_name
 
 
 def sample_frames(path: str | os.PathLike[str], n: int, frame_rate: Fraction | None = None) -> list[Image]:

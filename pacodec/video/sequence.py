@@ -16,8 +16,7 @@ from av.stream import Stream
 
 from pacodec.common.media import AudioStream
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
-from pacodec.video.frame_source import FrameSource
-from pacodec.video.source import Source
+from pacodec.video.source import FrameSource, Source
 
 DEFAULT_RATE = Fraction(25)
 _NUMBER = re.compile(r"%(0\d+)?d")

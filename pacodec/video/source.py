@@ -1,18 +1,24 @@
-"""Opening a video file or stream with FFmpeg, with one clear error for each way in which that fails."""
+"""Opening what `encode` reads, with one clear error for each way in which that fails, and what every input offers."""
+
+from __future__ import annotations  # av.Packet is generic to a type checker only
 
 import errno
 import os
 import stat
+from collections.abc import Generator
+from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import av
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.stream import Disposition
+from av.packet import Packet
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from pacodec import limits
+from pacodec.common.media import AudioStream
 from pacodec.errors import CorruptFileError, FileAccessError, PacodecError, UnsupportedError
 
 Source = str | os.PathLike[str] | BinaryIO
@@ -115,3 +121,33 @@ def _choose(container: InputContainer, name: str) -> VideoStream:
     stream.codec_context.options = {"max_pixels": str(limits.MAX_PIXELS)}
     stream.thread_type = "AUTO"
     return stream
+
+
+class FrameSource(Protocol):
+    """An open video, animated image or sequence of pictures, to be read once."""
+
+    name: str
+    """What messages call it."""
+    warnings: list[str]
+    """What is wrong with it or not carried over, a line each; complete when `events` ends."""
+    source_bytes: int | None
+    """Bytes of the file or files, None for a stream."""
+    frames_hint: int | None
+    """How many frames it announces or its duration suggests; None where it says nothing."""
+    frame_rate: Fraction | None
+    """An average in frames/s, None where unknown."""
+    time_base: Fraction
+    """Seconds of a tick of the frames' time stamps."""
+    pixel_aspect: Fraction | None
+    """Width over height of a pixel, None where square or unknown."""
+    tracks: dict[int, AudioStream]
+    """The audio tracks that are carried over, by `stream_index` of their packets."""
+
+    def events(self) -> Generator[av.VideoFrame | Packet[Stream], None, None]:
+        """Decoded frames, and packets of the audio tracks, as the file has them.
+
+        Raises FileAccessError where the system cannot read on; what is damaged is skipped, and ends in `warnings`.
+        """
+
+    def close(self) -> None:
+        """Release what was opened; a file object that was given stays open."""

@@ -4,13 +4,14 @@ from __future__ import annotations  # av.Packet is generic to a type checker onl
 
 import math
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import av
 import numpy as np
@@ -25,7 +26,6 @@ from pacodec.video.audio import add_audio_track, check_audio_codec
 from pacodec.video.encoders import FORMS, Form, VideoCodec, add_video_track, tick
 from pacodec.video.last_duration import set_in_apng, set_in_webp
 from pacodec.video.loss import CodingLoss, ConversionLoss, Loss, NoLoss
-from pacodec.video.output_file import OutputFile, Target
 
 _SHORTEST_OF_GIFS = 2
 """Hundredths of a second that browsers do not take for a mistake."""
@@ -249,3 +249,75 @@ def _muxer_options(form: Form, format: VideoFormat, seekable: bool) -> dict[str,
     if not seekable:
         options["movflags"] = "frag_keyframe+delay_moov+default_base_moof"
     return options
+
+
+Target = str | os.PathLike[str] | BinaryIO
+"""A path, or a binary file object, which need not be seekable."""
+
+
+class OutputFile:
+    """The file object that FFmpeg gets.
+
+    FFmpeg would finish a file on its own when its context is freed; it does not touch one that calls itself closed.
+    A path is opened (and made anew) here and closed by `close`; a file object that was given stays open.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.closed = False
+        self._owned = isinstance(target, str | os.PathLike)
+        if isinstance(target, str | os.PathLike):
+            self.name = os.fspath(target)
+            try:
+                self._file: BinaryIO = Path(target).open("w+b")  # noqa: SIM115 - closed by close()
+            except (OSError, ValueError) as error:
+                raise FileAccessError(f"{self.name}: {getattr(error, 'strerror', None) or error}") from error
+            # A character device says that it can seek, but what went through it is gone.
+            self._seekable = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
+        else:
+            self.name = str(getattr(target, "name", "output"))
+            self._file = target
+            self._seekable = target.seekable()
+
+    def seekable(self) -> bool:
+        """Whether what is written can be gone back to."""
+        return self._seekable
+
+    def readable(self) -> bool:
+        """Whether what is written can be read again."""
+        return self._seekable and self._file.readable()
+
+    def write(self, data: bytes) -> int:
+        """Write all of `data`; unbuffered files and pipes may take it in parts."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) or 0 :]
+        return len(data)
+
+    def read(self, size: int = -1) -> bytes:
+        """What was written, from where the file stands; io.UnsupportedOperation where that cannot be read."""
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """As a file's seek."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """As a file's tell."""
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Hand everything to the system; OSError if it does not take it."""
+        self.closed = True
+        if self._owned:
+            self._file.close()
+        else:
+            self._file.flush()
+
+    def abandon(self) -> None:
+        """Let go of the file as it is, whatever state it is in."""
+        self.closed = True
+        if self._owned:
+            try:
+                self._file.close()
+            except OSError:
+                return  # the caller is already being told of a failure
