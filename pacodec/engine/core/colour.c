@@ -60,13 +60,12 @@ static matrix find_matrix(uint32_t code, uint32_t full_range)
     return m;
 }
 
-static scale make_scale(uint32_t from, uint32_t to, uint32_t from_shift, uint32_t to_shift, uint32_t siting)
+static scale make_scale(uint32_t from, uint32_t to, uint32_t from_shift, uint32_t siting)
 {
     const int64_t step = (((int64_t)from << 16) + (to >> 1)) / to;
-    /* Positions in 1/128 samples: a whole sample is centred at 128, a halved one where its siting says. */
+    /* Positions in 1/128 samples: a sample made is centred at 128, a stored and halved one where its siting says. */
     const int64_t source = from_shift ? (siting + 128) >> 1 : 128;
-    const int64_t target = to_shift ? (128 + 128) >> 1 : 128;
-    scale s = {((target * step) >> 7) - ((source * 65536) >> 7), 2 * step, from};
+    scale s = {step - ((source * 65536) >> 7), 2 * step, from};
     return s;
 }
 
@@ -264,9 +263,8 @@ int pac_colour_to_rgb(const pac_picture *p, uint8_t *rgb, int64_t stride)
     const int way = p->shift_x && p->depth == 8 && !(p->height & 1) ? REPEATED
                     : odd || (!p->shift_x && !p->shift_y)           ? SINGLE
                                                                     : PAIRED;
-    const uint32_t halved = way == PAIRED;
-    const scale across = make_scale(columns, halved ? p->width / 2 : p->width, p->shift_x, halved, p->siting_x);
-    const scale along = make_scale(rows, p->height, p->shift_y, 0, p->siting_y);
+    const scale across = make_scale(columns, way == PAIRED ? p->width / 2 : p->width, p->shift_x, p->siting_x);
+    const scale along = make_scale(rows, p->height, p->shift_y, p->siting_y);
     for (uint32_t y = 0; y < p->height; y++) {
         uint8_t *out = rgb + (int64_t)y * stride;
         const tap down = locate(&along, y, 4096);
