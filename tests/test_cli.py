@@ -318,11 +318,18 @@ def conv_pac(screens, zoo):
     return target
 
 
-def test_palette_files_decode_without_torch(screens_pac, tmp_path):
+def test_palettes_need_neither_torch_nor_cv2(screens, tmp_path):
     code = (
         "import sys, pacodec\n"
-        "with pacodec.open(sys.argv[1]) as video: assert video[5].shape == (32, 48, 3)\n"
-        "pacodec.decode(sys.argv[1], sys.argv[2])\n"
-        "assert 'torch' not in sys.modules"
+        "assert pacodec.encode(*sys.argv[1:3]).exact\n"
+        "with pacodec.open(sys.argv[2]) as video: assert video[5].shape == (32, 48, 3)\n"
+        "pacodec.decode(*sys.argv[2:])\n"
+        "assert not {'torch', 'cv2'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-P", "-c", code, screens_pac, tmp_path / "out.mp4"], check=True, timeout=60)
+    files = [screens, tmp_path / "out.pac", tmp_path / "out.mp4"]
+    subprocess.run([sys.executable, "-P", "-c", code, *files], check=True, timeout=60)
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-P", "-m", "pacodec", "--version"], capture_output=True, check=True)
+    assert pacodec.__version__ in done.stdout.decode()

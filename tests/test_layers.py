@@ -26,6 +26,7 @@ LAYERS = [
     ["evaluation"],
     ["study"],
     ["cli"],
+    ["__main__"],
 ]
 """Folders and modules of the package from the lowest layer up; folders of one layer do not know each other."""
 
