@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pacodec.errors import PacodecError as PacodecError
     from pacodec.export import DecodeReport as DecodeReport
     from pacodec.export import decode as decode
+    from pacodec.folders import BatchItem as BatchItem
+    from pacodec.folders import BatchReport as BatchReport
+    from pacodec.folders import batch as batch
     from pacodec.metadata import Metadata as Metadata
     from pacodec.metadata import info as info
     from pacodec.reports import EncodeReport as EncodeReport
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from pacodec.writer import Writer as Writer
 
 _HOMES = {
+    "BatchItem": ("pacodec.folders", "BatchItem"),
+    "BatchReport": ("pacodec.folders", "BatchReport"),
     "Decoder": ("pacodec.decoder", "Decoder"),
     "DecodeReport": ("pacodec.export", "DecodeReport"),
     "EncodeReport": ("pacodec.reports", "EncodeReport"),
@@ -45,6 +50,7 @@ _HOMES = {
     "TrainReport": ("pacodec.training.train", "TrainReport"),
     "Writer": ("pacodec.writer", "Writer"),
     "VideoDecoder": ("pacodec.decoder", "Decoder"),
+    "batch": ("pacodec.folders", "batch"),
     "decode": ("pacodec.export", "decode"),
     "encode": ("pacodec.encoder", "encode"),
     "info": ("pacodec.metadata", "info"),
@@ -55,6 +61,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "BatchItem",
+    "BatchReport",
     "DecodeReport",
     "Decoder",
     "EncodeReport",
@@ -65,6 +73,7 @@ __all__ = [
     "TrainReport",
     "VideoDecoder",
     "Writer",
+    "batch",
     "decode",
     "encode",
     "info",

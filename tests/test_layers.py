@@ -23,6 +23,7 @@ LAYERS = [
     PUBLIC,
     ["integrations"],
     ["training"],
+    ["folders"],
     ["evaluation"],
     ["study"],
     ["cli"],

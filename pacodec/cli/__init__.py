@@ -9,6 +9,7 @@ from pacodec.cli.run import Failing
 
 COMMANDS = {
     "encode": "Compress a video into a .pac file.",
+    "batch": "Compress folders of videos.",
     "decode": "Turn a .pac file back into a video.",
     "info": "Show what a .pac file holds and how small it is.",
     "verify": "Check a .pac file and prove that it decodes.",
