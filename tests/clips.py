@@ -1,4 +1,4 @@
-"""Small video files made on the spot, for tests."""
+"""Small video files made on the spot, and all that a reader gives for a file, for tests."""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -10,8 +10,34 @@ import numpy as np
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
+from pacodec.common.media import AudioPacket, Frame
+from pacodec.video.reader import VideoReader
+
 ACCURATE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 TIME_BASE = Fraction(1, 12800)
+VARIANTS = {
+    "plain": {},
+    "one frame": {"frames": 1},
+    "odd size": {"width": 63, "height": 47, "pixel_format": "yuv444p"},
+    "tiny": {"width": 2, "height": 2, "options": {"preset": "ultrafast"}},
+    "10 bit": {"pixel_format": "yuv420p10le"},
+    "grey": {"pixel_format": "gray"},
+    "b-frames": {"frames": 20, "options": {"bf": "3", "b_strategy": "0"}},
+    "variable rate": {"times": [0, 512, 600, 2000, 2001, 9000, 9512]},
+    "variable rate, b-frames": {"times": [0, 512, 600, 2000, 2001, 9000, 9512], "options": {"bf": "2"}},
+    "late start": {"times": [40_001, 40_513, 41_025]},
+    "ntsc": {"times": [0, 1, 2, 3], "time_base": Fraction(1001, 30000), "options": {"bf": "0"}},
+    "turned": {"rotation": 90},
+    "turned other way": {"rotation": -90},
+    "upside down": {"rotation": 180},
+    "wide pixels": {"pixel_aspect": Fraction(16, 11)},
+    "bt709 full": {"color": (2, 1, 1, 1)},
+    "bt601": {"color": (1, 6, 6, 6)},
+    "bt470bg": {"color": (1, 5, 5, 6)},
+    "bt2020 pq": {"color": (1, 9, 9, 16), "pixel_format": "yuv420p10le"},
+    "bt2020 full": {"color": (2, 9, 9, 1)},
+}
+"""Arguments of `make_clip`: properties that must survive reading, writing and reading again."""
 
 
 def picture(number: int, width: int = 64, height: int = 48) -> NDArray[np.uint8]:
@@ -96,3 +122,33 @@ def _sound(output: av.container.OutputContainer, codec: str, start: int) -> Iter
         frame.sample_rate, frame.pts, frame.time_base = rate, start + at, Fraction(1, rate)
         yield track.encode(frame)
     yield track.encode(None)
+
+
+class Clip:
+    """Everything that a reader gives for one file, times in seconds."""
+
+    def __init__(self, source):
+        with VideoReader(source) as reader:
+            self.format, self.hint, self.source_bytes = reader.format, reader.frames_hint, reader.source_bytes
+            events = list(reader)
+            self.warnings = reader.warnings
+        self.frames = [event for event in events if isinstance(event, Frame)]
+        self.packets = [event for event in events if isinstance(event, AudioPacket)]
+        self.events = events
+
+    @property
+    def pictures(self):
+        return [frame.rgb for frame in self.frames]
+
+    @property
+    def times(self):
+        return [(f.pts * self.format.time_base, f.duration * self.format.time_base) for f in self.frames]
+
+    @property
+    def sound(self):
+        base = [stream.time_base for stream in self.format.audio]
+        return [(p.stream, p.pts * base[p.stream], p.dts * base[p.stream], p.keyframe, p.data) for p in self.packets]
+
+
+def psnr(a, b):
+    return 10 * np.log10(255**2 / max(np.mean((np.float64(a) - np.float64(b)) ** 2), 1e-9))

@@ -16,9 +16,8 @@ from pathlib import Path
 import msgpack
 import numpy as np
 import pytest
-from clips import make_clip, make_sound
+from clips import Clip, make_clip, make_sound
 from conftest import cli, leftovers, lengthen, make_model, make_video, program, run, screen
-from test_video import Clip
 
 import pacodec
 from pacodec.container.packing import unpack_map

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clips import Clip
 from conftest import cli, leftovers, make_model, make_video, program, run, screen
-from test_video import Clip
 
 import pacodec
 from pacodec.cli import COMMANDS

@@ -14,9 +14,8 @@ import msgpack
 import numpy as np
 import pytest
 from authored import differences
-from clips import make_clip
+from clips import Clip, make_clip
 from conftest import cli, leftovers, run, screen
-from test_video import Clip
 
 import pacodec
 from pacodec.common.grids import GridSpec

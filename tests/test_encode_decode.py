@@ -5,9 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from clips import make_clip
+from clips import VARIANTS, Clip, make_clip, psnr
 from conftest import TINY, colourful, make_model, make_video, screen
-from test_video import VARIANTS, Clip, psnr
 
 import pacodec
 from pacodec.errors import CorruptFileError, ModelError, QualityError, UsageError

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clips import make_clip
+from clips import Clip, make_clip
 from conftest import program
-from test_video import Clip
 
 import pacodec
 

@@ -17,7 +17,7 @@ from pacodec import limits
 from pacodec.errors import CorruptFileError, LimitError
 from pacodec.training.filter_network import FilterNetwork
 from pacodec.training.fit_filter import as_input
-from pacodec.transforms import postfilter
+from pacodec.transforms.integer_layer import IntegerLayer
 from pacodec.transforms.postfilter import MAX_BLOCKS, MAX_WIDTH, MIDDLE, NUMBERS, PostFilter, Shape
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -74,7 +74,7 @@ def test_pictures_together_are_those_one_by_one(shape, size, frames, seed):
 @given(shapes, sizes, st.integers(1, 12), st.integers(1, 40), seeds)
 def test_tiles_and_batches_of_any_size_change_nothing(shape, size, tile, rows, seed):
     pictures = footage(3, *size, seed)
-    with mock.patch.object(postfilter, "_TILE", tile), mock.patch.object(postfilter, "_ROWS", 20 * rows):
+    with mock.patch.multiple("pacodec.transforms.postfilter", TILE_SIDE=tile, GATHERED_GROUPS=20 * rows):
         found = filter_of(shape, seed).filter(pictures)
     assert np.array_equal(found, filter_of(shape, seed).filter(pictures))
 
@@ -103,13 +103,13 @@ def test_no_pictures(size):
 @pytest.mark.parametrize("blocks", [0, 2])
 def test_only_what_changes_is_computed(blocks, monkeypatch):
     asked = []
-    windows = postfilter._Plane.windows
+    finish = IntegerLayer.finish
 
-    def counting(plane, y, x):
-        asked.append(len(y))
-        return windows(plane, y, x)
+    def counting(layer, products, which=0):
+        asked.append(len(products))
+        return finish(layer, products, which)
 
-    monkeypatch.setattr(postfilter._Plane, "windows", counting)
+    monkeypatch.setattr(IntegerLayer, "finish", counting)
     pictures = footage(1, 80, 80, 5).repeat(3, 0)
     pictures[2, 40:42, 40:42] += 1
     shape = Shape(4, blocks)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clips import Clip
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from test_video import Clip
 
 import pacodec
 from pacodec.common.media import VideoFormat

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clips import make_clip
-from conftest import cli, leftovers, make_model, make_video, program, screen
-from test_encode_decode import TINY, colourful
+from conftest import TINY, cli, colourful, leftovers, make_model, make_video, program, screen
 
 import pacodec
+import pacodec.gop.coding
 from pacodec.container import Reader, Writer
 from pacodec.errors import FileAccessError, QualityError, UsageError
 
@@ -64,8 +64,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes_sound_included(gops, clip,
     target = folder / "out.pac"
     stopped_after(gops, clip, target, monkeypatch, **options)
     coded = []
-    work = pacodec.gop.pipeline._work
-    monkeypatch.setattr("pacodec.gop.pipeline._work", lambda *arguments: coded.append(1) or work(*arguments))
+    encode_gop = pacodec.gop.coding.encode_gop
+    monkeypatch.setattr("pacodec.gop.pipeline.encode_gop", lambda *given: coded.append(1) or encode_gop(*given))
     report = pacodec.encode(str(clip), str(target), resume=True, **{**options, "jobs": 3})
     assert len(coded) == 6 - gops  # what was done is not done again
     assert target.read_bytes() == (folder.parent / "unbroken.pac").read_bytes()

@@ -144,7 +144,7 @@ def test_minutes_become_steps_whatever_a_run_does_once(monkeypatch, tmp_path):
 
     monkeypatch.setattr("pacodec.training.fit.monotonic", lambda: clock[0])
     monkeypatch.setattr("pacodec.training.loop.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("pacodec.training.fit._motion", slow)
+    monkeypatch.setattr("pacodec.training.fit.motion_cells", slow)
     monkeypatch.setattr("pacodec.autoencoders.conv.ConvAutoencoder.loss", loss)
     network, plan = build("conv4", {}), TrainingPlan(1, arch="conv4", batch=2, crop=32)
     where = {"device": CPU, "checkpoint": tmp_path / "checkpoint"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import TIME_BASE, make_clip, make_sound
+from clips import TIME_BASE, VARIANTS, Clip, make_clip, make_sound, psnr
 
 from pacodec.common.media import AudioPacket, ColorTags, Frame, VideoFormat
 from pacodec.errors import CorruptFileError, FileAccessError, LimitError, PacodecError, UsageError
@@ -19,32 +19,6 @@ from pacodec.video.sample import sample_frames
 from pacodec.video.writer import VideoWriter
 
 LOSSLESS = {"codec": "libx264rgb", "pixel_format": "rgb24", "options": {"qp": "0"}}
-
-
-class Clip:
-    """Everything that a reader gives for one file, times in seconds."""
-
-    def __init__(self, source):
-        with VideoReader(source) as reader:
-            self.format, self.hint, self.source_bytes = reader.format, reader.frames_hint, reader.source_bytes
-            events = list(reader)
-            self.warnings = reader.warnings
-        self.frames = [event for event in events if isinstance(event, Frame)]
-        self.packets = [event for event in events if isinstance(event, AudioPacket)]
-        self.events = events
-
-    @property
-    def pictures(self):
-        return [frame.rgb for frame in self.frames]
-
-    @property
-    def times(self):
-        return [(f.pts * self.format.time_base, f.duration * self.format.time_base) for f in self.frames]
-
-    @property
-    def sound(self):
-        base = [stream.time_base for stream in self.format.audio]
-        return [(p.stream, p.pts * base[p.stream], p.dts * base[p.stream], p.keyframe, p.data) for p in self.packets]
 
 
 def rewrite(clip, target, **options):
@@ -60,34 +34,7 @@ def rewrite(clip, target, **options):
     return Clip(target)
 
 
-def psnr(a, b):
-    return 10 * np.log10(255**2 / max(np.mean((np.float64(a) - np.float64(b)) ** 2), 1e-9))
-
-
 # --- properties that must survive reading, writing and reading again ---
-
-VARIANTS = {
-    "plain": {},
-    "one frame": {"frames": 1},
-    "odd size": {"width": 63, "height": 47, "pixel_format": "yuv444p"},
-    "tiny": {"width": 2, "height": 2, "options": {"preset": "ultrafast"}},
-    "10 bit": {"pixel_format": "yuv420p10le"},
-    "grey": {"pixel_format": "gray"},
-    "b-frames": {"frames": 20, "options": {"bf": "3", "b_strategy": "0"}},
-    "variable rate": {"times": [0, 512, 600, 2000, 2001, 9000, 9512]},
-    "variable rate, b-frames": {"times": [0, 512, 600, 2000, 2001, 9000, 9512], "options": {"bf": "2"}},
-    "late start": {"times": [40_001, 40_513, 41_025]},
-    "ntsc": {"times": [0, 1, 2, 3], "time_base": Fraction(1001, 30000), "options": {"bf": "0"}},
-    "turned": {"rotation": 90},
-    "turned other way": {"rotation": -90},
-    "upside down": {"rotation": 180},
-    "wide pixels": {"pixel_aspect": Fraction(16, 11)},
-    "bt709 full": {"color": (2, 1, 1, 1)},
-    "bt601": {"color": (1, 6, 6, 6)},
-    "bt470bg": {"color": (1, 5, 5, 6)},
-    "bt2020 pq": {"color": (1, 9, 9, 16), "pixel_format": "yuv420p10le"},
-    "bt2020 full": {"color": (2, 9, 9, 1)},
-}
 
 
 @pytest.mark.parametrize("name", VARIANTS)

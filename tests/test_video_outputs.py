@@ -7,10 +7,9 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from clips import make_clip, picture
+from clips import Clip, make_clip, picture, psnr
 from conftest import cli, leftovers, make_video, screen
 from PIL import Image
-from test_video import Clip, psnr
 
 from pacodec.common.media import VideoFormat
 from pacodec.errors import UsageError

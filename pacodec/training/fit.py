@@ -66,7 +66,7 @@ class CropSampler:
     def __init__(self, clips: list[Frames], plan: TrainingPlan, size: tuple[int, int] | None) -> None:
         self.clips, self.plan, self.fixed = clips, plan, size is not None
         self.lengths = np.array([len(clip) for clip in clips])
-        self.moving = [] if self.fixed else [np.argwhere(_motion(clip)) for clip in clips]
+        self.moving = [] if self.fixed else [np.argwhere(motion_cells(clip)) for clip in clips]
 
     def batch(self, step: int) -> Frames:
         """uint8 [n, h, w, 3]; n is `batch`, or fewer for larger crops so that a step costs the same."""
@@ -97,7 +97,7 @@ class CropSampler:
         return crop
 
 
-def _motion(clip: Frames, threshold: int = 24) -> NDArray[np.bool_]:
+def motion_cells(clip: Frames, threshold: int = 24) -> NDArray[np.bool_]:
     """Which cells of each frame differ from the frame before, bool [T, H / 16, W / 16]."""
     t, height, width, _ = clip.shape
     rows, columns = max(height // MOTION_CELL, 1), max(width // MOTION_CELL, 1)

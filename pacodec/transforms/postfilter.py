@@ -29,9 +29,9 @@ MAX_WIDTH = 128
 MAX_BLOCKS = 4
 POSTFILTER = "postfilter"
 """The model's hyperparameter that holds the shape, and what the names of the tensors begin with."""
-_TILE = 128
+TILE_SIDE = 128
 """Groups of a side of what is computed at once: its memory is that of all layers."""
-_ROWS = 4096
+GATHERED_GROUPS = 4096
 """Groups whose surroundings are gathered at a time."""
 
 Mask = NDArray[np.bool_]
@@ -64,8 +64,10 @@ class Shape:
     @property
     def memory(self) -> int:
         """Bytes that filtering takes beside the pictures, about."""
-        side = _TILE + 2 * self.reach + 2
-        return 4 * (side * side * (2 * NUMBERS + (1 + 2 * self.blocks) * self.width) + 2 * _ROWS * 9 * self.width)
+        side = TILE_SIDE + 2 * self.reach + 2
+        return 4 * (
+            side * side * (2 * NUMBERS + (1 + 2 * self.blocks) * self.width) + 2 * GATHERED_GROUPS * 9 * self.width
+        )
 
 
 class PostFilter:
@@ -94,13 +96,13 @@ class PostFilter:
         filtered = np.empty_like(even)
         rows, columns = even.shape[1] // FOLD, even.shape[2] // FOLD
         reach = self._shape.reach
-        for top in range(0, rows, _TILE):
-            for left in range(0, columns, _TILE):
+        for top in range(0, rows, TILE_SIDE):
+            for left in range(0, columns, TILE_SIDE):
                 above, before = max(top - reach, 0), max(left - reach, 0)
-                seen = _pixels(above, top + _TILE + reach), _pixels(before, left + _TILE + reach)
-                kept = _pixels(top - above, top - above + _TILE), _pixels(left - before, left - before + _TILE)
+                seen = _pixels(above, top + TILE_SIDE + reach), _pixels(before, left + TILE_SIDE + reach)
+                kept = _pixels(top - above, top - above + TILE_SIDE), _pixels(left - before, left - before + TILE_SIDE)
                 for number, tile in enumerate(self._run(even[:, seen[0], seen[1]])):
-                    filtered[number, _pixels(top, top + _TILE), _pixels(left, left + _TILE)] = tile[kept]
+                    filtered[number, _pixels(top, top + TILE_SIDE), _pixels(left, left + TILE_SIDE)] = tile[kept]
         return np.ascontiguousarray(filtered[:, :height, :width])
 
     def _run(self, pictures: Pictures) -> Iterator[Pictures]:
@@ -133,8 +135,8 @@ class PostFilter:
         """Compute the target anew at some places, bool [h, w]; where it is now another."""
         changed = np.zeros(places.shape, np.bool_)
         flat = np.flatnonzero(places)
-        for at in range(0, len(flat), _ROWS):
-            y, x = np.divmod(flat[at : at + _ROWS], places.shape[1])
+        for at in range(0, len(flat), GATHERED_GROUPS):
+            y, x = np.divmod(flat[at : at + GATHERED_GROUPS], places.shape[1])
             values = layer.finish(layer.products(source.windows(y, x)))
             if add is not None:
                 values += add.inside[y, x]
