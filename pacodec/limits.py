@@ -46,13 +46,33 @@ MAX_MEMORY = 272 * MIB
 MEMORY_VARIABLE = "PACODEC_MEMORY"
 """Environment variable that sets another bound in its place, in MiB, for those who trust their files."""
 
+MAX_VIDEO_PIXELS = 1 << 42
+"""Pixels of all frames of one file, repeats included: 19 hours of 1920x1080 at 30 frames/s."""
+PIXELS_VARIABLE = "PACODEC_PIXELS"
+"""Environment variable that sets another bound in its place, in millions of pixels."""
+
+
+def _chosen(variable: str, unit: int, name: str, usual: int) -> int:
+    """The bound in an environment variable, in so many units, or the usual one; UsageError where it is no number."""
+    text = os.environ.get(variable, "")
+    if text and not (text.isascii() and text.isdigit()):
+        raise UsageError(f"{variable} is {text!r}, not a number of {name}")
+    return int(text) * unit if text else usual
+
 
 def memory() -> int:
     """Bytes that decoding one GOP may take: `MAX_MEMORY`, or what the environment says instead (else UsageError)."""
-    text = os.environ.get(MEMORY_VARIABLE, "")
-    if text and not (text.isascii() and text.isdigit()):
-        raise UsageError(f"{MEMORY_VARIABLE} is {text!r}, not a number of MiB")
-    return int(text) * MIB if text else MAX_MEMORY
+    return _chosen(MEMORY_VARIABLE, MIB, "MiB", MAX_MEMORY)
+
+
+def check_pixels(frames: int, width: int, height: int) -> None:
+    """Raise LimitError where a file declares more pixels than may be decoded of one: time grows with them."""
+    most = _chosen(PIXELS_VARIABLE, 10**6, "millions of pixels", MAX_VIDEO_PIXELS)
+    if frames * width * height > most:
+        raise LimitError(
+            f"{frames} frames of {width}x{height} are more than the {most / 10**6:.0f} million pixels that are decoded "
+            f"of one file; set {PIXELS_VARIABLE} to allow more"
+        )
 
 
 def check_memory(what: str, need: int) -> None:

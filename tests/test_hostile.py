@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import make_model
 
+import pacodec
 from pacodec import limits
 from pacodec.autoencoders import neural
 from pacodec.common.grids import GridSpec
@@ -66,6 +67,20 @@ def test_more_memory_can_be_allowed_or_less(monkeypatch, tmp_path):
     monkeypatch.setenv(limits.MEMORY_VARIABLE, "4 GiB")
     with Decoder(path) as video, pytest.raises(UsageError, match="not a number of MiB"):
         video[0]
+
+
+def test_pixels_of_a_file_are_bounded(monkeypatch, tmp_path):
+    path = tmp_path / "long.pac"
+    still = hostile.file(hostile.header(2048, 2048), hostile.zstd_of(1 << 22), 65536, gops=20, still=True)
+    path.write_bytes(still)
+    with pytest.raises(LimitError, match=r"1310720 frames of 2048x2048 are more .*; set PACODEC_PIXELS to allow more"):
+        pacodec.verify(path)
+    monkeypatch.setenv(limits.PIXELS_VARIABLE, "6000000")
+    with Decoder(path) as video, pytest.raises(CorruptFileError, match="checksum"):
+        video[0]
+    monkeypatch.setenv(limits.PIXELS_VARIABLE, "lots")
+    with pytest.raises(UsageError, match="not a number of millions of pixels"):
+        pacodec.verify(path)
 
 
 def test_what_cannot_be_read_is_not_written(monkeypatch):

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import leftovers, lengthen, make_video, program, screen
+from conftest import leftovers, lengthen, make_video, program, run, screen
 
 import pacodec
 
@@ -134,6 +134,49 @@ def test_a_request_to_end_cleans_up_and_says_which(command, ending, long_clip, l
     assert errors.decode().split("\n")[-2] == "pacodec: interrupted"
     assert "Traceback" not in errors.decode()
     assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("gap", [0, 0.005, 0.05])
+@pytest.mark.parametrize("endings", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT,) * 2, (signal.SIGINT,) * 3])
+def test_several_requests_to_end_in_a_row(endings, gap, long_pac, tmp_path):
+    process = subprocess.Popen(
+        program("decode", long_pac, tmp_path / "out.mp4"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 60
+    while not leftovers(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    for ending in endings:
+        process.send_signal(ending)
+        time.sleep(gap)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + endings[0], errors
+    assert set(errors.decode().split("\n")) == {"pacodec: interrupted", ""}
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("way", ["verify", "decode", "pictures"])
+def test_a_time_limit_ends_a_command_in_one_line(way, long_pac, tmp_path):
+    arguments = {
+        "verify": ["verify", long_pac],
+        "decode": ["decode", long_pac, tmp_path / "out.mp4"],
+        "pictures": ["decode", long_pac, tmp_path / "%05d.png"],
+    }
+    done = run(*arguments[way], "--time-limit", "0.7")
+    assert done.returncode == 5, done.stderr
+    (line,) = done.stderr.decode().splitlines()
+    assert line == f"pacodec: {long_pac}: takes longer than the 0.7 seconds that --time-limit allows"
+    assert leftovers(tmp_path) == []
+
+
+def test_a_time_limit_that_is_kept_changes_nothing(screens_pac, tmp_path):
+    done = run("decode", screens_pac, tmp_path / "out.mp4", "--time-limit", "100")
+    assert (done.returncode, leftovers(tmp_path)) == (0, ["out.mp4"])
 
 
 def test_a_signal_that_is_ignored_stays_so(long_pac, tmp_path):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pacodec.cli import options
-from pacodec.cli.run import ProgressLine, print_json, say, size
+from pacodec.cli.run import ProgressLine, ending_after, print_json, say, size
 from pacodec.common.files import naming
 from pacodec.errors import CorruptFileError
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--keep-going", is_flag=True, help="Write what survives of a damaged file, and end with 3.")
 @options.device
 @options.jobs
+@options.time_limit
 @options.overwrite
 @options.as_json
 def command(
@@ -46,6 +47,7 @@ def command(
     keep_going: bool,
     device: str,
     jobs: int | None,
+    time_limit: float | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -58,23 +60,24 @@ def command(
     from pacodec.export import decode
 
     progress = ProgressLine("decoding")
-    report = decode(
-        source,
-        target,
-        model=model,
-        start=start,
-        end=end,
-        container=container.removeprefix(".").lower() if container else None,
-        crf=crf,
-        lossless=lossless,
-        copy=copy,
-        audio=not no_audio,
-        keep_going=keep_going,
-        device=device,
-        jobs=jobs,
-        overwrite=overwrite,
-        progress=progress,
-    )
+    with ending_after(time_limit, source):
+        report = decode(
+            source,
+            target,
+            model=model,
+            start=start,
+            end=end,
+            container=container.removeprefix(".").lower() if container else None,
+            crf=crf,
+            lossless=lossless,
+            copy=copy,
+            audio=not no_audio,
+            keep_going=keep_going,
+            device=device,
+            jobs=jobs,
+            overwrite=overwrite,
+            progress=progress,
+        )
     progress.clear()
     for line in report.damage:
         say(f"damaged: {line}")

@@ -13,6 +13,12 @@ device = click.option(
     show_default=True,
     help="Where networks run.",
 )
+time_limit = click.option(
+    "--time-limit",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="End with exit code 5, and without an output, where it takes longer.",
+)
 jobs = click.option(
     "-j", "--jobs", type=click.IntRange(1, 256), default=None, help="GOPs worked on at once [all cores]."
 )

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from pacodec.errors import FileAccessError, PacodecError
+from pacodec.common.files import remove_unfinished
+from pacodec.errors import FileAccessError, LimitError, PacodecError
 
 if TYPE_CHECKING:
     from pacodec.training.request import TrainingProgress
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 SIGNAL_EXIT = 128
 """Exit code of a command that a signal ended, less the number of the signal."""
 REDRAW_SECONDS = 0.2
+_last_word = threading.RLock()
 
 
 class Failing(click.Group):
@@ -31,6 +33,8 @@ class Failing(click.Group):
         with _ending_by_signals() as received:
             code = self._run(received, *args, **kwargs)
             _settle_stdout()
+            if received:  # another signal would find an interpreter on its way out, which no longer handles it
+                os._exit(code)
         sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -67,27 +71,59 @@ class Failing(click.Group):
 
 @contextmanager
 def _ending_by_signals() -> Iterator[list[int]]:
-    """Let a request to end, or a terminal that goes away, do what Ctrl-C does; the signals that came."""
+    """Let a request to end, or a terminal that goes away, do what Ctrl-C does; the signals that came.
+
+    A second one ends the process at once.
+    """
     received: list[int] = []
 
     def interrupt(number: int, _: FrameType | None) -> None:
         received.append(number)
+        if len(received) > 1:
+            give_up("interrupted", SIGNAL_EXIT + received[0])
         raise KeyboardInterrupt
 
     # Only the main thread may ask for signals. What is ignored (nohup) stays so.
-    asked = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
-    taken = [number for number in asked if signal.getsignal(number) is signal.SIG_DFL]
+    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    main_thread = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in asked if main_thread}
+    taken = [number for number, what in before.items() if what in (signal.SIG_DFL, signal.default_int_handler)]
     for number in taken:
         signal.signal(number, interrupt)
     try:
         yield received
     finally:
         for number in taken:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, before[number])
+
+
+def give_up(message: str, code: int) -> NoReturn:
+    """End the process at once, whatever its threads are at, without outputs that are not complete."""
+    _last_word.acquire()  # nothing else is to be said of what other threads find missing now
+    remove_unfinished()
+    os.write(2, f"pacodec: {message}\n".encode())
+    os._exit(code)
+
+
+@contextmanager
+def ending_after(seconds: float | None, name: str) -> Iterator[None]:
+    """Give up on the file of that name where the block takes longer than that, if any."""
+    if seconds is None:
+        yield
+        return
+    message = f"{name}: takes longer than the {seconds:g} seconds that --time-limit allows"
+    timer = threading.Timer(seconds, give_up, (message, LimitError.exit_code))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"pacodec: {' '.join(message.split())}", err=True)
+    with _last_word:
+        click.echo(f"pacodec: {' '.join(message.split())}", err=True)
     return code
 
 

@@ -3,7 +3,7 @@
 import click
 
 from pacodec.cli import options
-from pacodec.cli.run import print_json
+from pacodec.cli.run import ending_after, print_json
 from pacodec.errors import CorruptFileError
 from pacodec.verification import verify
 
@@ -11,10 +11,12 @@ from pacodec.verification import verify
 @click.command(epilog="Example: pacodec verify play.pac")
 @click.argument("file", metavar="FILE.pac")
 @click.option("-m", "--model", help="The model that the file needs, where it is not found: a name or file.")
+@options.time_limit
 @options.as_json
-def command(file: str, model: str | None, as_json: bool) -> None:
+def command(file: str, model: str | None, time_limit: float | None, as_json: bool) -> None:
     """Check every byte of a .pac file, and that its codes decode here to what was encoded. Exit code 3 if not."""
-    problems = verify(file, model=model)
+    with ending_after(time_limit, file):
+        problems = verify(file, model=model)
     if as_json:
         print_json({"file": file, "ok": not problems, "problems": problems})
     else:

@@ -2,8 +2,9 @@
 
 import hashlib
 import os
+import secrets
+import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,37 @@ def check_target(target: str, *, overwrite: bool, sources: tuple[str, ...] = ())
         raise FileAccessError(f"{target}: the folder {folder} is not writable")
 
 
+_TRIES = 100
+"""To remove a folder that another thread may still write to."""
+_unfinished = set[Path]()
+
+
+@contextmanager
+def unfinished(path: Path) -> Iterator[Path]:
+    """A file or folder that is gone after the block, or when `remove_unfinished` is called before."""
+    _unfinished.add(path)
+    try:
+        yield path
+    finally:
+        _remove(path)
+        _unfinished.discard(path)
+
+
+def remove_unfinished() -> None:
+    """Remove all outputs that are not complete, for a process that ends at once."""
+    for path in tuple(_unfinished):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+    for _ in range(_TRIES):
+        if not path.is_dir():
+            return
+        shutil.rmtree(path, ignore_errors=True)
+
+
 @contextmanager
 def replacing(target: str) -> Iterator[Path]:
     """A new empty file beside `target`, which takes its place when the block ends well and vanishes otherwise.
@@ -43,18 +75,15 @@ def replacing(target: str) -> Iterator[Path]:
     Its name keeps the suffix, which says what container to write.
     """
     path = Path(target)
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:32]}.", suffix=f".part{path.suffix}", dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise FileAccessError(f"{target}: {error.strerror}") from error
-    part = Path(name)
-    try:
-        with failing(target, part):
-            yield part
-            put_in_place(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with unfinished(path.with_name(hidden_name(path.stem[:32], path.suffix))) as part, failing(target, part):
+        part.touch(mode=0o600, exist_ok=False)
+        yield part
+        put_in_place(part, path)
+
+
+def hidden_name(stem: str, suffix: str = "") -> str:
+    """A new name for what is to become something when it is complete: hidden, and with .part in it."""
+    return f".{stem}.{secrets.token_hex(4)}.part{suffix}"
 
 
 def put_in_place(part: Path, path: Path) -> None:

@@ -14,6 +14,7 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
+from pacodec.common.files import unfinished
 from pacodec.common.grids import GridSpec
 from pacodec.engine.library import fingerprint, general_start
 from pacodec.engine.prior import Prior, Recording, replay
@@ -89,14 +90,12 @@ def _load(path: Path, spec: GridSpec) -> State | None:
 def _save(path: Path, state: State) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _make_room(path.parent, len(state.bytes))
-    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")  # which nobody else may read or write
-    try:
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")  # which nobody else may read or write
+    with unfinished(Path(name)) as part:
         with os.fdopen(handle, "wb") as file:
             file.write(state.bytes.data)
             file.write(zlib.crc32(state.bytes.data).to_bytes(_CRC_BYTES, "little"))
-        Path(part).replace(path)
-    finally:
-        Path(part).unlink(missing_ok=True)
+        part.replace(path)
 
 
 def _make_room(where: Path, size: int) -> None:

@@ -174,8 +174,10 @@ def model_of(header: Header, embedded: bytes | None, given: str | None = None) -
 def decoders_of(reader: Reader | StreamReader, model: ModelFile | None) -> Decoders:
     """What the GOPs of an open file are decoded with; `model` is the one that its header names.
 
-    CorruptFileError where the file's reference is lost, or a base layer is not described as it should be.
+    CorruptFileError where the file's reference is lost, or a base layer is not described as it should be; LimitError
+    where the file declares more pixels than are decoded of one.
     """
+    limits.check_pixels(reader.declared, reader.header.video.width, reader.header.video.height)
     if reader.header.transform.name == PICTURE:
         from pacodec.base_layer.decoding import PacketDecoders
 

@@ -1,8 +1,6 @@
 """Where decoded pictures go: a video, an animated image, a picture a frame, or standard output; whole or not there."""
 
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image as Picture
 
-from pacodec.common.files import STANDARD_STREAM, check_target, replacing
+from pacodec.common.files import STANDARD_STREAM, check_target, hidden_name, replacing, unfinished
 from pacodec.common.media import AudioPacket, Image, VideoFormat
 from pacodec.common.metrics import Distortion
 from pacodec.errors import FileAccessError, UsageError
@@ -124,17 +122,13 @@ def _replacing_sequence(pattern: str) -> Iterator[str]:
     """A pattern in a new folder, whose files take the place of all of the given pattern when the block ends well."""
     name = numbered(pattern)
     folder = name(0).parent
-    try:
-        part = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=folder))
-    except OSError as error:
-        raise FileAccessError(f"{pattern}: {error.strerror}") from error
-    try:
-        yield str(part / Path(pattern).name)
-        for path in existing(pattern).values():
-            path.unlink()
-        for path in part.iterdir():
-            path.replace(folder / path.name)
-    except OSError as error:
-        raise FileAccessError(f"{pattern}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with unfinished(folder / hidden_name("pictures")) as part:
+        try:
+            part.mkdir(mode=0o700)
+            yield str(part / Path(pattern).name)
+            for path in existing(pattern).values():
+                path.unlink()
+            for path in part.iterdir():
+                path.replace(folder / path.name)
+        except OSError as error:
+            raise FileAccessError(f"{pattern}: {error.strerror or error}") from error
