@@ -13,18 +13,19 @@ from conftest import make_video
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pacodec.base_layer.encoders import LADDER
 from pacodec.common.metrics import psnr
 from pacodec.errors import CorruptFileError, ModelError, PacodecError, UsageError
 from pacodec.evaluation.bd_rate import bd_rate, break_even, equal_psnr, front, rate_at
 from pacodec.evaluation.cache import Cache, describe, key_of
 from pacodec.evaluation.clips import Clip, prepare
-from pacodec.evaluation.codecs import DifferencesCodec
-from pacodec.evaluation.curves import Curve, Setting, chosen_peers, pacodec_curve
+from pacodec.evaluation.codecs import DifferencesCodec, WebpCodec
+from pacodec.evaluation.curves import Curve, Setting, chosen_peers, pacodec_curve, peer_curve
 from pacodec.evaluation.matrix import CodingTask, Matrix, Measurement
 from pacodec.evaluation.peers import PEERS, available, default_families
 from pacodec.evaluation.quality import Planes, Quality, better_chroma, measure
-from pacodec.evaluation.results import BdRate, ClipResult, CurveResult, EqualPsnr, Point
-from pacodec.evaluation.tables import Table, clip_tables
+from pacodec.evaluation.results import BdRate, ClipResult, CurveResult, EqualPsnr, Evaluation, Point
+from pacodec.evaluation.tables import Table, clip_tables, tables
 from pacodec.evaluation.viewer import frames_to_show, matching
 from pacodec.evaluation.worker import codec_of
 
@@ -161,7 +162,7 @@ def test_frames_that_do_not_match_are_no_measurement(decoded) -> None:
 def test_a_peer_keeps_every_frame_and_its_rates_go_from_good_to_small(peer, clip: Clip) -> None:
     if not available(peer.family):
         pytest.skip(f"{peer.family} is not on the PATH")
-    assert len(peer.rates) >= 6
+    assert len(peer.rates) >= 5
     found = []
     for rate in (peer.rates[0], peer.rates[-1]):
         codec = codec_of(describe(peer.codec(rate, "nearest")))
@@ -181,6 +182,24 @@ def test_lossless_is_lossless(peer, clip: Clip) -> None:
     assert 0 < coded.size < clip.pictures().nbytes
 
 
+def test_the_base_layer_is_a_codec_of_its_own(clip: Clip) -> None:
+    settings = peer_curve(chosen_peers(["base-layer"])[0], clip).settings
+    assert [setting.label for setting in settings] == [f"quality {n}" for n in (5, 4, 3, 2, 1)]
+    coded = settings[2].codec.encode(clip)
+    assert coded.notes["codec"] in ("av1", "h264")
+    found = measure(clip.stream(), settings[2].codec.decode(clip, coded.packets)).distortion
+    assert found.psnr == pytest.approx(LADDER[3], abs=1)
+
+
+def test_webp_shows_frames_that_repeat_as_often(tmp_path: Path) -> None:
+    first, second = moving(2)
+    for pictures in ([first] * 3, [first, second, second, first, second]):
+        clip = prepare(str(make_video(tmp_path / "in.mp4", pictures)), tmp_path)
+        codec = WebpCodec()
+        decoded = list(codec.decode(clip, codec.encode(clip).packets))
+        assert np.array_equal(decoded, pictures)
+
+
 def test_peers_by_family() -> None:
     assert {peer.name for peer in chosen_peers(["x264", "vp9"])} == {
         "x264 4:4:4",
@@ -188,8 +207,8 @@ def test_peers_by_family() -> None:
         "VP9 4:4:4",
         "VP9 4:2:0",
     }
-    assert {"x264", "x265", "vp9", "svtav1", "zstd"} <= set(default_families())
-    with pytest.raises(UsageError, match=r"unknown peer 'h266'; known are x264, .*svtav1"):
+    assert {"x264", "x265", "vp9", "svtav1", "x264rgb", "ffv1", "webp", "zstd", "base-layer"} <= set(default_families())
+    with pytest.raises(UsageError, match=r"unknown peer 'h266'; known are base-layer, x264, .*svtav1"):
         chosen_peers(["h266"])
 
 
@@ -268,6 +287,19 @@ def test_at_one_psnr_the_two_directions_agree(sizes: list[int], low: float, step
 def _bd_table(found: BdRate) -> Table:
     clip = Clip("c", "", 25, 2, 2, Fraction(25), Path())
     return clip_tables(ClipResult(clip, [], {"ours": {"theirs": found}}))[1]
+
+
+def test_many_clips_are_compared_at_the_quality_of_ours_and_without_loss() -> None:
+    ours = CurveResult("ours", True, [point(2000, 30), point(3000, np.inf)], 0, None)
+    lossy = CurveResult("lossy", False, [point(1000, 20), point(4000, 40)], 0, None)
+    exact = CurveResult("exact", False, [point(5000, np.inf)], 0, None)
+    clip = Clip("c", "", 25, 2, 2, Fraction(25), Path())
+    table = tables(Evaluation([ClipResult(clip, [ours, lossy, exact], {})] * 2, {}))[-1]
+    assert table.header[3:] == ("ours", "lossy", "exact")
+    assert table.rows[:2] == [
+        ["c", "25 of 2x2", "30.00", "2.0", "2.0", ""],
+        ["c", "25 of 2x2", "exact", "3.0", "", "5.0"],
+    ]
 
 
 def test_the_front_has_no_point_that_another_beats() -> None:

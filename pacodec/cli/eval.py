@@ -24,7 +24,8 @@ from pacodec.errors import UsageError
 @click.option(
     "--peers",
     metavar="NAME,...",
-    help="Of x264, x265, vp9, svtav1, aomenc, zstd, xz, x264-sliced [all that are here but the last].",
+    help="Of base-layer, x264, x265, vp9, svtav1, aomenc; without loss x264rgb, ffv1, webp, zstd, xz; x264-sliced "
+    "[all that are here but the last].",
 )
 @click.option("--size", metavar="WxH", help="Resize the clips (Lanczos).")
 @click.option("--frames", type=click.IntRange(1), help="Compare only the first so many frames.")
@@ -53,8 +54,8 @@ def command(
     jobs: int | None,
     overwrite: bool,
 ) -> None:
-    """Compare with x264, x265, VP9 and AV1 on your clips: size, quality, speed, memory. Repeat an interrupted command
-    to go on where it stopped."""
+    """Compare with x264, x265, VP9 and AV1, and without loss with WebP, FFV1 and others, on your clips: size, quality,
+    speed, memory. Repeat an interrupted command to go on where it stopped."""
     for target in filter(None, (json_target, html_target, plot_target)):
         check_target(target, overwrite=overwrite, sources=clips)
     try:

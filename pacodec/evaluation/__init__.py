@@ -1,1 +1,1 @@
-"""Rate-distortion against x264, x265, VP9 and AV1 on the same frames, counted and timed the same way."""
+"""Rate-distortion against other codecs, lossy and lossless, on the same frames, counted and timed the same way."""

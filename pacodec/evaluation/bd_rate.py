@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import bjontegaard
 import numpy as np
@@ -14,12 +14,22 @@ MIN_OVERLAP = 0.1
 """Share of the two curves' whole range of PSNR that they must have in common."""
 
 
-def front(points: Sequence[Point]) -> list[Point]:
+def mean_psnr(point: Point) -> float:
+    """The mean over frames of each frame's PSNR, in dB."""
+    return point.measurement.quality.psnr
+
+
+def pooled_psnr(point: Point) -> float:
+    """The PSNR of the squared error pooled over all frames, in dB."""
+    return point.measurement.quality.distortion.psnr
+
+
+def front(points: Sequence[Point], psnr: Callable[[Point], float] = mean_psnr) -> list[Point]:
     """The lossy points that no other one beats in both size and PSNR, smallest first."""
     best: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.measurement.bytes, -_psnr(p))):
+    for point in sorted(points, key=lambda p: (p.measurement.bytes, -psnr(p))):
         exact = point.measurement.quality.exact
-        if not exact and (not best or _psnr(point) > _psnr(best[-1])):
+        if not exact and (not best or psnr(point) > psnr(best[-1])):
             best.append(point)
     return best
 
@@ -53,7 +63,7 @@ def equal_psnr(curve: Sequence[Point], anchor: Sequence[Point]) -> EqualPsnr | N
     tested, base = front(curve), front(anchor)
     if not tested or not base:
         return None
-    (low, high), (base_low, base_high) = ((_psnr(points[0]), _psnr(points[-1])) for points in (tested, base))
+    (low, high), (base_low, base_high) = ((mean_psnr(points[0]), mean_psnr(points[-1])) for points in (tested, base))
     middle = (max(low, base_low) + min(high, base_high)) / 2
     rate, base_rate = rate_at(tested, middle), rate_at(base, middle)
     if rate is not None and base_rate is not None:
@@ -65,13 +75,22 @@ def equal_psnr(curve: Sequence[Point], anchor: Sequence[Point]) -> EqualPsnr | N
     return EqualPsnr(psnr, percent, bound) if (percent < 0) == (bound == "at most") else None
 
 
-def rate_at(points: Sequence[Point], psnr: float) -> float | None:
-    """Kbit/s at which a curve has that PSNR, log rate being linear between neighbours; None beyond its ends."""
-    best = front(points)
-    if not best or not _psnr(best[0]) <= psnr <= _psnr(best[-1]):
+def rate_at(points: Sequence[Point], wanted: float, psnr: Callable[[Point], float] = mean_psnr) -> float | None:
+    """Kbit/s at which a curve has a PSNR, log rate being linear between neighbours; None beyond its ends."""
+    best = front(points, psnr)
+    if not best or not psnr(best[0]) <= wanted <= psnr(best[-1]):
         return None
-    rates, values = _coordinates(best)
-    return math.exp(np.interp(psnr, values, np.log(rates)))
+    rates, values = _coordinates(best, psnr)
+    return math.exp(np.interp(wanted, values, np.log(rates)))
+
+
+def bytes_at(curve: CurveResult, like: Point) -> float | None:
+    """Bytes that a curve takes for the pooled PSNR of a point, or to be exact as it is; None where it cannot."""
+    exact = [point.measurement.bytes for point in curve.points if point.measurement.quality.exact]
+    if like.measurement.quality.exact:
+        return min(exact, default=None)
+    rate = rate_at(curve.points, pooled_psnr(like), pooled_psnr)
+    return None if rate is None else like.measurement.bytes * rate / like.kbps
 
 
 def break_even(point: Point, peers: Sequence[CurveResult]) -> BreakEven:
@@ -80,7 +99,7 @@ def break_even(point: Point, peers: Sequence[CurveResult]) -> BreakEven:
     for peer in peers:
         if point.measurement.quality.exact:
             rivals += [(other.kbps, peer.name) for other in peer.points if other.measurement.quality.exact]
-        elif (rate := rate_at(peer.points, _psnr(point))) is not None:
+        elif (rate := rate_at(peer.points, mean_psnr(point))) is not None:
             rivals.append((rate, peer.name))
     if not rivals:
         return BreakEven(None, None, None)
@@ -89,12 +108,8 @@ def break_even(point: Point, peers: Sequence[CurveResult]) -> BreakEven:
     return BreakEven(name, kbps, point.model_bytes / saved if saved > 0 else None)
 
 
-def _coordinates(points: Sequence[Point]) -> tuple[np.ndarray, np.ndarray]:
-    return np.array([point.kbps for point in points]), np.array([_psnr(point) for point in points])
-
-
-def _psnr(point: Point) -> float:
-    return point.measurement.quality.psnr
+def _coordinates(points: Sequence[Point], psnr: Callable[[Point], float] = mean_psnr) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([point.kbps for point in points]), np.array([psnr(point) for point in points])
 
 
 def _percent(rate: float, anchor: float) -> float:

@@ -1,7 +1,8 @@
 """What is compared: codecs with all their settings, each of which encodes a clip to packets and decodes it again.
 
 They are the encoders that PyAV carries; libaom's own program `aomenc`, the one AV1 encoder with 4:4:4 and all screen
-tools; zstd or xz of what changed from frame to frame; and pacodec itself, whose bytes are those of a whole .pac file.
+tools; animated WebP; zstd or xz of what changed from frame to frame; and pacodec itself, or its base layer alone, whose
+bytes are those of a whole .pac file.
 """
 
 import hashlib
@@ -10,9 +11,10 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from io import BytesIO
+from itertools import repeat
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, cast
 
@@ -22,13 +24,19 @@ import zstandard
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.plane import VideoPlane
+from PIL import Image as Pillow
+from PIL import features
 
 import pacodec
+from pacodec.base_layer.choose_codec import decide, probe
+from pacodec.base_layer.pipeline import BaseLayerPipeline
 from pacodec.common.media import Image
-from pacodec.errors import UsageError
+from pacodec.errors import EstimateError, UsageError
 from pacodec.evaluation.clips import Clip
 from pacodec.evaluation.quality import RGB_FORMATS, Chroma, Planes
 from pacodec.models import library as models
+from pacodec.options import EncodeOptions
+from pacodec.video.reader import VideoReader
 
 
 @dataclass(frozen=True)
@@ -93,16 +101,17 @@ class FFmpegCodec:
 
     def decode(self, clip: Clip, packets: list[bytes]) -> Iterator[Image]:
         """The decoded frames."""
-        return decode_packets(self.decoder, Planes(self.pixel_format, self.chroma), packets)
+        return decode_packets(self.decoder, Planes(self.pixel_format, self.chroma), clip, packets)
 
     def identity(self) -> str:
         """PyAV's version, which says those of the encoders in its wheel."""
         return f"{av.__version__} {sorted(av.library_versions.items())}"
 
 
-def decode_packets(decoder: str, planes: Planes, packets: list[bytes]) -> Iterator[Image]:
+def decode_packets(decoder: str, planes: Planes, clip: Clip, packets: list[bytes]) -> Iterator[Image]:
     """Decode with one of FFmpeg's decoders."""
     context = cast(VideoCodecContext, av.CodecContext.create(decoder, "r"))
+    context.width, context.height = clip.width, clip.height  # FFV1 does not say
     context.thread_count = 1
     for data in [*packets, None]:
         for frame in context.decode(None if data is None else Packet(data)):
@@ -136,7 +145,7 @@ class AomencCodec:
 
     def decode(self, clip: Clip, packets: list[bytes]) -> Iterator[Image]:
         """The decoded frames, by dav1d."""
-        return decode_packets("libdav1d", Planes(self.pixel_format, self.chroma), packets)
+        return decode_packets("libdav1d", Planes(self.pixel_format, self.chroma), clip, packets)
 
     def identity(self) -> str:
         """What the program calls itself."""
@@ -231,6 +240,40 @@ class DifferencesCodec:
 
 
 @dataclass(frozen=True)
+class WebpCodec:
+    """Lossless animated WebP by libwebp, which merges frames that repeat; `effort` is 6 at most."""
+
+    effort: int = 6
+
+    def encode(self, clip: Clip) -> Encoded:
+        """One packet, the file."""
+        first, *others = (Pillow.fromarray(rgb) for rgb in clip.pictures())
+        file = BytesIO()
+        first.save(
+            file, "WEBP", save_all=True, append_images=others, lossless=True, quality=100, method=self.effort,
+            duration=_WEBP_MILLISECONDS,
+        )  # fmt: skip
+        return Encoded([file.getvalue()])
+
+    def decode(self, clip: Clip, packets: list[bytes]) -> Iterator[Image]:
+        """The frames, exact; one that is shown longer stands for those that repeat it."""
+        with Pillow.open(BytesIO(packets[0]), formats=("WEBP",)) as file:
+            pictures = getattr(file, "n_frames", 1)
+            for number in range(pictures):
+                file.seek(number)
+                rgb = np.asarray(file.convert("RGB"))
+                shown = file.info["duration"] // _WEBP_MILLISECONDS if pictures > 1 else clip.frames
+                yield from repeat(rgb, shown)
+
+    def identity(self) -> str:
+        """The version of libwebp."""
+        return str(features.version("webp"))
+
+
+_WEBP_MILLISECONDS = 40
+
+
+@dataclass(frozen=True)
 class PacCodec:
     """`pacodec.encode` with these options; `model` None lets the footage decide."""
 
@@ -264,16 +307,48 @@ class PacCodec:
 
     def decode(self, clip: Clip, packets: list[bytes]) -> Iterator[Image]:
         """The decoded frames."""
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder, "clip.pac")
-            source.write_bytes(packets[0])
-            with pacodec.open(source, model=self.model, device=self.device) as video:
-                for batch in video.batches():
-                    yield from batch
+        return _decode_file(packets[0], self.model, self.device)
 
     def identity(self) -> str:
         """The code, and the model or, where the footage decides, all that are installed."""
         return _code() + (_installed() if self.model is None else models.find(self.model).sha256.hex())
+
+
+@dataclass(frozen=True)
+class BaseLayerCodec:
+    """The base layer alone: packets of AV1 or H.264 at a `quality` of the ladder, whatever code grids would take."""
+
+    quality: int
+
+    def encode(self, clip: Clip) -> Encoded:
+        """One packet, the file; EstimateError where no encoder reaches that quality."""
+        options = EncodeOptions(quality=self.quality, jobs=1)
+        footage = replace(probe(str(clip.video)), packet_bytes=None)
+        plans = decide(footage, options, lambda footage: None).plans
+        if not plans:
+            raise EstimateError(f"no encoder of the base layer reaches quality {self.quality}")
+        file = BytesIO()
+        with VideoReader(str(clip.video)) as reader:
+            report = BaseLayerPipeline(reader, str(clip.video), plans[0], options, file).run(iter(reader))
+        return Encoded([file.getvalue()], {"codec": plans[0].coder, "gops": report.gops})
+
+    def decode(self, clip: Clip, packets: list[bytes]) -> Iterator[Image]:
+        """The decoded frames."""
+        return _decode_file(packets[0])
+
+    def identity(self) -> str:
+        """The code, and PyAV's version, which says those of the encoders."""
+        return f"{_code()} {av.__version__}"
+
+
+def _decode_file(data: bytes, model: str | None = None, device: str = "auto") -> Iterator[Image]:
+    """The frames of a .pac file."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "clip.pac")
+        source.write_bytes(data)
+        with pacodec.open(source, model=model, device=device) as video:
+            for batch in video.batches():
+                yield from batch
 
 
 @cache

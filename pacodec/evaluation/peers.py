@@ -1,6 +1,7 @@
 """The opponents, at settings that a fair one would choose: slow, one keyframe, screen tools, on one thread.
 
-All of them code at constant quality. One thread, because a thread more costs bytes: x264, as PyAV opens it, then cuts
+Among them is pacodec's own base layer: what a standard encoder does for it without code grids. It aims at a PSNR, all
+others code at constant quality. One thread, because a thread more costs bytes: x264, as PyAV opens it, then cuts
 each of these small frames into slices, and pays 7 to 27% for it. `x264-sliced` is that (on two cores), for comparison
 with figures taken so.
 """
@@ -8,8 +9,17 @@ with figures taken so.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pacodec.evaluation.codecs import AomencCodec, Codec, DifferencesCodec, FFmpegCodec, aomenc_installed
+from pacodec.evaluation.codecs import (
+    AomencCodec,
+    BaseLayerCodec,
+    Codec,
+    DifferencesCodec,
+    FFmpegCodec,
+    WebpCodec,
+    aomenc_installed,
+)
 from pacodec.evaluation.quality import Chroma
+from pacodec.options import QUALITIES
 
 CRF_51 = (0, 4, 11, 18, 23, 28, 33)
 """Of x264 and x265, best first."""
@@ -80,17 +90,24 @@ def _aomenc(pixel_format: str) -> Callable[[int, Chroma], Codec]:
     return lambda rate, chroma: AomencCodec(pixel_format, chroma, rate)
 
 
-def _differences(family: str, name: str, codec: DifferencesCodec) -> Peer:
+def _base_layer(rate: int, chroma: Chroma) -> Codec:
+    return BaseLayerCodec(rate)
+
+
+def _exact(family: str, name: str, codec: Codec) -> Peer:
     return Peer(family, name, "rgb24", "", (), lambda rate, chroma: codec, codec)
 
 
 _X264_LOSSLESS = FFmpegCodec("libx264rgb", "h264", "rgb24", "nearest", {"preset": "veryslow", "qp": "0"})
+# Version 1 of FFV1: what later ones add (slices, checksums) costs bytes, and a header beside the packets.
+_FFV1 = FFmpegCodec("ffv1", "ffv1", "bgr0", "nearest", {"level": "1", "coder": "1", "context": "1"})
 _X265_LOSSLESS = FFmpegCodec("libx265", "hevc", "gbrp", "nearest", _x265_parameters(lossless="1"))
 _VP9_LOSSLESS = FFmpegCodec("libvpx-vp9", "vp9", "gbrp", "nearest", {**_VP9, "lossless": "1"})
 _AV1_LOSSLESS = AomencCodec("gbrp", "nearest", None)
 
 PEERS = (
-    Peer("x264", "x264 4:4:4", "yuv444p", "crf", CRF_51, _x264("yuv444p"), _X264_LOSSLESS),
+    Peer("base-layer", "base layer", "rgb24", "quality", tuple(reversed(QUALITIES)), _base_layer),
+    Peer("x264", "x264 4:4:4", "yuv444p", "crf", CRF_51, _x264("yuv444p")),
     Peer("x264", "x264 4:2:0", "yuv420p", "crf", CRF_51, _x264("yuv420p")),
     Peer("x264-sliced", "x264 4:4:4 sliced", "yuv444p", "crf", CRF_51, _x264("yuv444p", threads=2)),
     Peer("x265", "x265 4:4:4", "yuv444p", "crf", CRF_51, _x265("yuv444p"), _X265_LOSSLESS),
@@ -100,6 +117,9 @@ PEERS = (
     Peer("svtav1", "SVT-AV1 4:2:0", "yuv420p", "crf", CRF_63, _svtav1),
     Peer("aomenc", "libaom AV1 4:4:4", "yuv444p", "cq", FINE_63, _aomenc("yuv444p"), _AV1_LOSSLESS),
     Peer("aomenc", "libaom AV1 4:2:0", "yuv420p", "cq", CRF_63, _aomenc("yuv420p")),
-    _differences("zstd", "zstd -19 of differences", DifferencesCodec()),
-    _differences("xz", "xz -9e of differences", DifferencesCodec(9, "xz")),
+    _exact("x264rgb", "x264 RGB", _X264_LOSSLESS),
+    _exact("ffv1", "FFV1", _FFV1),
+    _exact("webp", "animated WebP", WebpCodec()),
+    _exact("zstd", "zstd -19 of differences", DifferencesCodec()),
+    _exact("xz", "xz -9e of differences", DifferencesCodec(9, "xz")),
 )

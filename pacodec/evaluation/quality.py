@@ -71,7 +71,7 @@ def measure(originals: Iterable[Image], decoded: Iterable[Image], *, stride: int
     return Quality(errors, list(ssim), list(ms_ssim))
 
 
-RGB_FORMATS = ("rgb24", "gbrp")
+RGB_FORMATS = ("rgb24", "gbrp", "bgr0")
 PROBED_FRAMES = 8
 Chroma = Literal["nearest", "bicubic"]
 """How 4:2:0 chroma becomes RGB and back: FFmpeg's default, which repeats samples, or exactly rounded bicubic."""

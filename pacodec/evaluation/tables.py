@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from statistics import mean, median
 
-from pacodec.evaluation.bd_rate import MIN_OVERLAP
+from pacodec.evaluation.bd_rate import MIN_OVERLAP, bytes_at, pooled_psnr
 from pacodec.evaluation.quality import SIMILARITY_FRAMES
 from pacodec.evaluation.results import BdRate, ClipResult, CurveResult, EqualPsnr, Evaluation, Point
 
@@ -48,7 +48,7 @@ class Table:
 def tables(evaluation: Evaluation) -> list[Table]:
     """All tables of a run."""
     found = [table for clip in evaluation.clips for table in clip_tables(clip)]
-    return [*found, _means(evaluation)] if len(evaluation.clips) > 1 else found
+    return [*found, _means(evaluation), _equal_quality(evaluation)] if len(evaluation.clips) > 1 else found
 
 
 def clip_tables(result: ClipResult) -> list[Table]:
@@ -159,6 +159,24 @@ def _means(evaluation: Evaluation) -> Table:
             known = [rate for rate in rates if rate is not None]
             rows.append([name, anchor, f"{mean(known):+.1f}%" if known else "none", f"{len(known)} of {len(rates)}"])
     return Table("All clips: mean BD-rate", ("codec", "against", "BD-rate", "clips"), rows)
+
+
+def _equal_quality(evaluation: Evaluation) -> Table:
+    """What each codec takes of each clip for the quality of our first curve's reference point, and without loss."""
+    ours = evaluation.clips[0].curves[0]
+    rows = []
+    for result in evaluation.clips:
+        clip, points = result.clip, result.curves[0].points
+        exact, reference = [point for point in points if point.measurement.quality.exact], points[ours.reference]
+        for like in exact[:1] if reference in exact else [reference, *exact[:1]]:
+            quality = "exact" if like in exact else f"{pooled_psnr(like):.2f}"
+            sizes = [bytes_at(curve, like) for curve in result.curves]
+            cells = ["" if size is None else f"{size / 1000:.1f}" for size in sizes]
+            rows.append([clip.name, f"{clip.frames} of {clip.width}x{clip.height}", quality, *cells])
+    title = f"All clips: kB for the pooled PSNR of {ours.name} {ours.points[ours.reference].label}, and without loss"
+    note = "Between measured points the logarithm of the size is linear in dB; a cell is empty where a codec has none."
+    names = (curve.name for curve in evaluation.clips[0].curves)
+    return Table(title, ("clip", "frames", "PSNR dB", *names), rows, (note,))
 
 
 def _numeric(cells: Sequence[str]) -> bool:

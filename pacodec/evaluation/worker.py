@@ -16,10 +16,19 @@ import msgpack
 
 from pacodec.errors import PacodecError
 from pacodec.evaluation.clips import Clip
-from pacodec.evaluation.codecs import AomencCodec, Codec, DifferencesCodec, Encoded, FFmpegCodec, PacCodec
+from pacodec.evaluation.codecs import (
+    AomencCodec,
+    BaseLayerCodec,
+    Codec,
+    DifferencesCodec,
+    Encoded,
+    FFmpegCodec,
+    PacCodec,
+    WebpCodec,
+)
 
 KINDS: dict[str, Callable[..., Codec]] = {
-    kind.__name__: kind for kind in (FFmpegCodec, AomencCodec, DifferencesCodec, PacCodec)
+    kind.__name__: kind for kind in (FFmpegCodec, AomencCodec, WebpCodec, DifferencesCodec, PacCodec, BaseLayerCodec)
 }
 
 
