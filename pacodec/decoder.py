@@ -14,7 +14,7 @@ from pacodec.common.frames import DimensionOrder, Frame, FrameBatch, FrameLayout
 from pacodec.common.media import Pictures
 from pacodec.errors import UsageError
 from pacodec.gop.indexed_video import IndexedVideo
-from pacodec.gop.random_access import ChunkCache
+from pacodec.gop.random_access import DecodedCache
 from pacodec.metadata import Metadata
 
 
@@ -43,6 +43,7 @@ class Decoder(Sequence[Any]):
         dimension_order: NHWC, or NCHW for pictures [3, H, W].
         as_torch: whether pictures and times are torch tensors.
         cache: memory for what was decoded that several decoders share; None: 64 MiB of its own.
+        like: another decoder, whose model is used where both files name the same one.
 
     Raises FileAccessError, CorruptFileError, UnsupportedError, ModelError (the first picture asked for needs the model)
     or LimitError; UsageError for an unknown dimension order.
@@ -57,10 +58,12 @@ class Decoder(Sequence[Any]):
         jobs: int = 1,
         dimension_order: DimensionOrder = "NHWC",
         as_torch: bool = False,
-        cache: ChunkCache | None = None,
+        cache: DecodedCache | None = None,
+        like: "Decoder | None" = None,
     ) -> None:
         self._layout = FrameLayout(dimension_order, as_torch)
-        self._video = IndexedVideo(path, model, device, jobs, cache)
+        shared = None if like is None else like._video
+        self._video: IndexedVideo = IndexedVideo(path, model, device, jobs, cache, shared)
         self._arguments = {
             "path": path if isinstance(path, bytes) else Path(path).absolute(),
             "model": model,
@@ -88,10 +91,19 @@ class Decoder(Sequence[Any]):
         """Release the file."""
         self._video.reader.close()
 
+    def prepare(self) -> None:
+        """Load the model and replay what GOPs begin from now, so that processes forked from here share it."""
+        self._video.prepare()
+
     @property
     def metadata(self) -> Metadata:
         """Size, duration, model and statistics."""
         return Metadata.of(self._video.reader)
+
+    @property
+    def keyframes(self) -> list[int]:
+        """The frames that GOPs begin with, in ascending order: those that take the least to reach."""
+        return self._video.starts[:-1]
 
     @property
     def damage(self) -> list[str]:

@@ -14,6 +14,7 @@ from conftest import make_video, screen
 
 import pacodec
 from pacodec.gop.bounded import BoundedCache
+from pacodec.gop.random_access import DecodedCache
 
 FRAMES = 24
 
@@ -87,12 +88,12 @@ def test_repeats_count_as_frames(tmp_path):
 
 def test_next_to_no_memory_gives_the_same(path):
     expected = everything(path)
-    with pacodec.open(path, cache=BoundedCache(1)) as video:
+    with pacodec.open(path, cache=DecodedCache(1)) as video:
         check(video, expected, 2)
 
 
 def test_files_may_share_memory(screens_pac, packets_pac):
-    cache = BoundedCache(1 << 20)
+    cache = DecodedCache(1 << 20)
     with pacodec.open(screens_pac, cache=cache) as first, pacodec.open(packets_pac, cache=cache) as second:
         expected = everything(screens_pac), everything(packets_pac)
         for seed in range(3):
@@ -153,7 +154,7 @@ def test_a_forked_process_goes_on_in_the_middle_of_a_gop(path):
 
 def test_forks_while_threads_decode(path):
     expected = everything(path)
-    with pacodec.open(path, jobs=2, cache=BoundedCache(1)) as video:
+    with pacodec.open(path, jobs=2, cache=DecodedCache(1)) as video:
         stop = threading.Event()
 
         def busy(seed):

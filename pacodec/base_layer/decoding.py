@@ -139,6 +139,9 @@ class PacketDecoders:
         limits.check_memory(f"decoding pictures of {self._width}x{self._height}", self.memory)
         return self.memory
 
+    def prepare(self) -> None:
+        """Nothing: a GOP's packets begin from nothing."""
+
     def decoder(self, gop: Gop) -> PacketDecoder:
         """A decoder of a GOP; UnsupportedError where the header describes no stream of its coder."""
         self.check()

@@ -2,7 +2,7 @@
 
 import bisect
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -20,7 +20,7 @@ from pacodec.gop.coding import BATCH_BYTES, BATCH_FRAMES, batch_frames, decode_g
 from pacodec.gop.grid_transforms import transform_for
 from pacodec.gop.pictures import GopPictures, working_memory
 from pacodec.gop.priors import Decoders, decoders_of, model_of
-from pacodec.gop.random_access import ChunkCache, RandomAccess
+from pacodec.gop.random_access import DecodedCache, RandomAccess
 from pacodec.models.files import ModelFile
 from pacodec.transforms.base import GridTransform
 
@@ -33,12 +33,23 @@ class IndexedVideo:
     """
 
     def __init__(
-        self, path: str | Path | bytes, model: str | None, device: str, jobs: int, cache: ChunkCache | None
+        self,
+        path: str | Path | bytes,
+        model: str | None,
+        device: str,
+        jobs: int,
+        cache: DecodedCache | None,
+        like: "IndexedVideo | None",
     ) -> None:
         with naming("the data" if isinstance(path, bytes) else path):
             self.reader = Reader(path)
-        self._model, self._device, self._jobs, self._cache = model, device, jobs, cache
-        self._starts = [0, *accumulate(entry.frames for entry in self.reader.gops)]
+        self._model, self._device, self._jobs = model, device, jobs
+        self._cache = DecodedCache() if cache is None else cache
+        self._key: Hashable = object() if isinstance(path, bytes) else _identity(path)
+        self.starts = [0, *accumulate(entry.frames for entry in self.reader.gops)]
+        """First frames of the GOPs, and the number of all frames."""
+        same = like is not None and like.reader.header.model == self.reader.header.model
+        self._like = like if same else None
         self._transform: GridTransform | None = None
         self._decoders: Decoders | None = None
         self._found: tuple[ModelFile | None] | None = None
@@ -46,7 +57,7 @@ class IndexedVideo:
         self._making = ForkSafeLock()
 
     def __len__(self) -> int:
-        return self._starts[-1]
+        return self.starts[-1]
 
     def batches(self, start: int = 0, stop: int | None = None) -> Iterator[Pictures]:
         """Frames start to stop in order, uint8 [n, H, W, 3] at a time: the fast way through many frames.
@@ -56,8 +67,8 @@ class IndexedVideo:
         start, stop, _ = slice(start, stop).indices(len(self))
         if start >= stop:
             return
-        first, last = bisect.bisect_right(self._starts, start) - 1, bisect.bisect_left(self._starts, stop)
-        position = self._starts[first]
+        first, last = bisect.bisect_right(self.starts, start) - 1, bisect.bisect_left(self.starts, stop)
+        position = self.starts[first]
         gops = (self.reader.gop(number) for number in range(first, last))
         header, transform, decoders = self.reader.header, self.transform, self.decoders
         for _, _, pictures in GopPictures(header, transform, decoders, self._jobs, codes=self._codes_of).run(gops):
@@ -108,6 +119,9 @@ class IndexedVideo:
     def transform(self) -> GridTransform:
         """What turns codes into pictures, made when first needed."""
         with self._making:
+            alike = self._like is not None and _transforms(self._like) == _transforms(self)
+            if self._transform is None and self._like is not None and alike:
+                self._transform = self._like.transform
             if self._transform is None:
                 self._transform = transform_for(self.reader.header, self._model_file(), self._device)
             return self._transform
@@ -123,12 +137,17 @@ class IndexedVideo:
                 self._decoders = decoders
             return self._decoders
 
+    def prepare(self) -> None:
+        """Load all that decoding needs beside the file."""
+        self.decoders.prepare()
+        _ = self.transform
+
     def frames_before(self, tick: int) -> int:
         """How many frames begin to be shown before a time in the header's time base."""
         number = bisect.bisect_left(self.reader.gops, tick, key=lambda entry: entry.start) - 1
         if number < 0:
             return 0
-        return self._starts[number] + int(np.searchsorted(self.reader.gop(number).pts[:-1], tick))
+        return self.starts[number] + int(np.searchsorted(self.reader.gop(number).pts[:-1], tick))
 
     def bounds(self) -> tuple[float, float]:
         """From when to when something is shown, in seconds."""
@@ -145,7 +164,7 @@ class IndexedVideo:
         base = self.reader.header.video.time_base
         number = bisect.bisect_right(entries, seconds, key=lambda entry: float(entry.start * base)) - 1
         shown = self._seconds(self._access.gop(number).pts[:-1])
-        return self._starts[number] + int(np.searchsorted(shown, seconds, "right")) - 1
+        return self.starts[number] + int(np.searchsorted(shown, seconds, "right")) - 1
 
     def times(self) -> NDArray[np.float64]:
         """When each frame is shown, in seconds [len]."""
@@ -157,11 +176,13 @@ class IndexedVideo:
         decoders = self.decoders
         with self._making:
             if self._opened is None:
-                self._opened = RandomAccess(self.reader.gop, decoders, self._cache)
+                self._opened = RandomAccess(self.reader.gop, decoders, self._cache, self._key)
             return self._opened
 
     def _model_file(self) -> ModelFile | None:
         """The model that the header names, looked for once."""
+        if self._like is not None:
+            return self._like._model_file()
         if self._found is None:
             self._found = (model_of(self.reader.header, self.reader.model_bytes(), self._model),)
         return self._found[0]
@@ -180,7 +201,7 @@ class IndexedVideo:
 
         It is given the number of the GOP, the frames within it, and where these stand among all.
         """
-        starts = np.asarray(self._starts)
+        starts = np.asarray(self.starts)
         numbers = np.searchsorted(starts, places, "right") - 1
         cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1), len(places)] if len(places) else []
         tasks = [
@@ -212,3 +233,15 @@ class IndexedVideo:
         """Times in the header's time base as the nearest seconds."""
         base = self.reader.header.video.time_base
         return ticks * float(base.numerator) / base.denominator
+
+
+def _transforms(video: IndexedVideo) -> tuple[object, ...]:
+    """All that decides how pictures are made of codes, beside the model."""
+    header = video.reader.header
+    return header.transform, header.quantizer, header.grid, header.video.width, header.video.height
+
+
+def _identity(path: str | Path) -> Hashable:
+    """What tells a file from others, and from itself when it has changed."""
+    found = Path(path).stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

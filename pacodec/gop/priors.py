@@ -71,6 +71,9 @@ class Decoders(Protocol):
     def memory(self) -> int:
         """Bytes that a decoder takes, about; LimitError where grids are too large for any."""
 
+    def prepare(self) -> None:
+        """Make what all GOPs begin from, which is otherwise made for the first of them."""
+
     def decoder(self, gop: Gop) -> GridDecoder:
         """A decoder of a GOP, by its coder; UnsupportedError for an unknown one, CorruptFileError for wrong fields."""
 
@@ -109,6 +112,10 @@ class GopDecoders:
             return self._of_reference(gop)
         known = ", ".join((ENGINE, NONE, REFERENCE))
         raise UnsupportedError(f"the coder {gop.coder.name!r} is unknown; this version knows {known}")
+
+    def prepare(self) -> None:
+        """Replay the model and the file's reference."""
+        self.prior()
 
     def prior(self) -> Prior:
         """What the engine knows before a GOP."""

@@ -2,8 +2,8 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import zstandard
@@ -25,10 +25,55 @@ CURSOR_BYTES = 72 * limits.MIB
 _FAST = 1
 """zstd's level for codes in memory."""
 
-ChunkCache = BoundedCache[tuple[object, int, int], bytes]
-"""Packed codes by file, GOP, and number of the chunk within it."""
 _ABANDONED: list[object] = []
 """What a forked child must not destroy: decoders whose threads it does not have would wait for them for ever."""
+
+GopKey = tuple[Hashable, int]
+"""A file, and the number of a GOP in it."""
+
+
+class DecodedCache:
+    """What was decoded of one file or several, in bounded memory. Safe to share between threads; works after a fork.
+
+    Codes are kept packed, of the GOPs that were last in use also decoders that stand in their middle.
+    """
+
+    def __init__(self, most_bytes: int = KEPT_BYTES) -> None:
+        """`most_bytes`: of packed codes; open GOPs take up to `CURSOR_BYTES` more."""
+        self.chunks: BoundedCache[tuple[GopKey, int], bytes] = BoundedCache(most_bytes)
+        """Packed codes by GOP, and number of the chunk within it."""
+        self.wrong: dict[GopKey, str] = {}
+        """What is wrong with GOPs whose codes are: nothing is given out of them."""
+        self._begun: set[GopKey] = set()
+        self._lock = ForkSafeLock()
+        self._begin()
+
+    @contextmanager
+    def cursor(self, key: GopKey, make: "Callable[[bool], GopCursor]") -> "Iterator[GopCursor]":
+        """The cursor of a GOP, which nobody else sees meanwhile, a forked child neither.
+
+        `make` makes a new one; it is told whether there was one before.
+        """
+        with self._lock:
+            if self._process != os.getpid():
+                _ABANDONED.append(self._cursors)
+                self._begin()
+            cursors = self._cursors
+            busy = self._busy.setdefault(key, threading.Lock())
+        with busy:
+            cursor = cursors.take(key)
+            if cursor is None:
+                cursor = make(key in self._begun)
+                self._begun.add(key)
+            try:
+                yield cursor
+            finally:
+                cursors.put(key, cursor, cursor.size)
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._cursors: BoundedCache[GopKey, GopCursor] = BoundedCache(CURSOR_BYTES)
+        self._busy: dict[GopKey, threading.Lock] = {}
 
 
 class GopCursor:
@@ -42,12 +87,10 @@ class GopCursor:
     threads at once.
     """
 
-    def __init__(
-        self, gop: Gop, decoders: Decoders, kept: ChunkCache, file: object, number: int, *, again: bool = False
-    ) -> None:
-        """`file` and `number` tell this GOP from the others in `kept`; `again`: it was decoded from before."""
-        self.gop, self._decoders, self._kept = gop, decoders, kept
-        self._file, self._number, self._again = file, number, again
+    def __init__(self, gop: Gop, decoders: Decoders, cache: DecodedCache, key: GopKey, *, again: bool = False) -> None:
+        """`key` tells this GOP from the others in `cache`; `again`: it was decoded from before."""
+        self.gop, self._decoders, self._kept = gop, decoders, cache.chunks
+        self._key, self._again = key, again
         self._step = batch_frames(decoders.spec.size)
         self._coded_index = np.cumsum(~gop.repeats) - 1
         self._decoder: CheckedDecoder | None = None
@@ -85,7 +128,7 @@ class GopCursor:
         """The first grids of a chunk, at least so many."""
         if chunk == self._chunk and least <= self._filled:
             return self._grids
-        packed = self._kept.get((self._file, self._number, chunk))
+        packed = self._kept.get((self._key, chunk))
         if packed is not None:
             return _unpacked(packed, self._decoders.spec)
         if self._decoder is None or chunk < self._chunk:
@@ -123,7 +166,7 @@ class GopCursor:
             self._filled += missing
             if not self._decoder.left:
                 self._decoder = None
-        key = self._file, self._number, self._chunk
+        key = self._key, self._chunk
         if self._filled < len(self._grids) or key in self._kept:
             return 0
         packed = _packed(self._grids, self._decoders.spec)
@@ -137,15 +180,9 @@ class RandomAccess:
     Once a GOP's codes turned out to be wrong, nothing more of it is given out.
     """
 
-    def __init__(self, read: Callable[[int], Gop], decoders: Decoders, kept: ChunkCache | None = None) -> None:
-        """`read` gives a GOP by its number. `kept` may be shared with other files."""
-        self._read, self._decoders = read, decoders
-        self._kept: ChunkCache = BoundedCache(KEPT_BYTES) if kept is None else kept
-        self._file = object()
-        self._begun: set[int] = set()
-        self._wrong: dict[int, str] = {}
-        self._lock = ForkSafeLock()
-        self._begin()
+    def __init__(self, read: Callable[[int], Gop], decoders: Decoders, cache: DecodedCache, file: Hashable) -> None:
+        """`read` gives a GOP by its number; `file` tells the file from others that share the cache."""
+        self._read, self._decoders, self._cache, self._file = read, decoders, cache, file
 
     def gop(self, number: int) -> Gop:
         """A GOP; CorruptFileError or LimitError where it is of no use."""
@@ -157,49 +194,31 @@ class RandomAccess:
 
         CorruptFileError or LimitError where the GOP, or its codes, are of no use.
         """
-        with self._cursor(number) as cursor:
-            if number in self._wrong:
-                raise CorruptFileError(self._wrong[number])
-            try:
-                return cursor.gop, cursor.codes(frames)
-            except CorruptFileError as error:
-                self._wrong[number] = str(error)
-                raise
+        with self._cursor(number) as cursor, self._judged(number):
+            return cursor.gop, cursor.codes(frames)
 
     def run(self, number: int, gop: Gop, most: int) -> Iterator[Grids]:
         """All codes of a GOP in order, repeats left out, uint8 [n <= most, C, h, w] at a time; errors as above."""
-        if number in self._wrong:
-            raise CorruptFileError(self._wrong[number])
-        try:
-            yield from GopCursor(gop, self._decoders, self._kept, self._file, number).run(most)
-        except CorruptFileError as error:
-            self._wrong[number] = str(error)
-            raise
+        with self._judged(number):
+            yield from GopCursor(gop, self._decoders, self._cache, (self._file, number)).run(most)
+
+    def _cursor(self, number: int) -> AbstractContextManager[GopCursor]:
+        key = self._file, number
+        return self._cache.cursor(
+            key, lambda again: GopCursor(self._read(number), self._decoders, self._cache, key, again=again)
+        )
 
     @contextmanager
-    def _cursor(self, number: int) -> Iterator[GopCursor]:
-        """The cursor of a GOP, which nobody else sees meanwhile, a forked child neither."""
-        with self._lock:
-            if self._process != os.getpid():
-                _ABANDONED.append(self._cursors)
-                self._begin()
-            cursors = self._cursors
-            busy = self._busy.setdefault(number, threading.Lock())
-        with busy:
-            cursor = cursors.take(number)
-            if cursor is None:
-                again = number in self._begun
-                cursor = GopCursor(self._read(number), self._decoders, self._kept, self._file, number, again=again)
-                self._begun.add(number)
-            try:
-                yield cursor
-            finally:
-                cursors.put(number, cursor, cursor.size)
-
-    def _begin(self) -> None:
-        self._process = os.getpid()
-        self._cursors: BoundedCache[int, GopCursor] = BoundedCache(CURSOR_BYTES)
-        self._busy: dict[int, threading.Lock] = {}
+    def _judged(self, number: int) -> Iterator[None]:
+        """Raise what was found wrong with a GOP before, and remember what is found now."""
+        key = self._file, number
+        if key in self._cache.wrong:
+            raise CorruptFileError(self._cache.wrong[key])
+        try:
+            yield
+        except CorruptFileError as error:
+            self._cache.wrong[key] = str(error)
+            raise
 
 
 def _shape(spec: GridSpec) -> tuple[int, int, int]:
