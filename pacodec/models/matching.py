@@ -10,7 +10,7 @@ from pacodec.common.grids import Grids, GridSpec
 from pacodec.common.media import Image
 from pacodec.common.metrics import Distortion
 from pacodec.common.pixels import MAX_COLOURS
-from pacodec.engine import Prior, SegmentEncoder, State
+from pacodec.engine import SegmentEncoder, State
 from pacodec.engine.snapshots import prior_of
 from pacodec.errors import CorruptFileError, LimitError, UnsupportedError
 from pacodec.models import library
@@ -69,13 +69,14 @@ def _saved(sample: Sequence[Image], model: ModelFile, *, exactly: bool) -> int:
     if recording is None or (codes >= len(colours)).mean() > MOST_NEW:
         return 0
     spec = GridSpec(1, codes.shape[2], codes.shape[3], ordinal=False)
-    alone = _size(codes, Prior(State.fresh(spec)))
-    after = _size(codes, prior_of(recording, spec))
+    alone = _size(codes, State.fresh(spec))
+    with prior_of(recording, spec).borrowed() as state:
+        after = _size(codes, state)
     return alone - after if after < (1 - LEAST_GAIN) * alone else 0
 
 
-def _size(codes: Grids, prior: Prior) -> int:
-    with prior.borrowed() as state:
-        encoder = SegmentEncoder(state)
-        encoder.push(codes)
-        return len(encoder.finish())
+def _size(codes: Grids, state: State) -> int:
+    """Bytes of code grids coded after what a state knows, which it changes."""
+    encoder = SegmentEncoder(state)
+    encoder.push(codes)
+    return len(encoder.finish())

@@ -54,7 +54,7 @@ class PaletteTransform:
         """
         self.palette, self.correction_step, self.room = palette, correction_step, room
         self._given = len(palette)
-        self._nearest: NDArray[np.int16] | None = None
+        self._nearest: NDArray[np.uint16] | None = None
         self.exact = correction_step <= 1
         """Whether all pictures encoded so far come back exactly."""
 
@@ -113,15 +113,16 @@ class PaletteTransform:
 
     def _indices(self, pictures: Pictures) -> NDArray[np.uint8]:
         """Nearest colours through a table of all 2^24, filled as colours turn up: clips repeat theirs."""
-        if self._nearest is None:
-            self._nearest = np.full(1 << 24, -1, np.int16)
+        if self._nearest is None:  # 1 + the index, or 0: memory that is zero costs nothing before it is written to
+            self._nearest = np.zeros(1 << 24, np.uint16)
         packed = pack_colours(pictures)
-        indices = self._nearest[packed]
-        if int(indices.min(initial=0)) < 0:
-            new = np.unique(packed[indices < 0])
-            self._nearest[new] = self._learn(unpack_colours(new))
-            indices = self._nearest[packed]
-        return indices.astype(np.uint8)
+        found = self._nearest[packed]
+        unknown = found == 0
+        if unknown.any():
+            new = np.unique(packed[unknown])
+            self._nearest[new] = 1 + self._learn(unpack_colours(new))
+            found = self._nearest[packed]
+        return (found - 1).astype(np.uint8)
 
     def _learn(self, colours: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Indices of colours [N, 3] met for the first time, added to the palette while there is room."""

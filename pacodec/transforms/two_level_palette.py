@@ -99,7 +99,8 @@ class TwoLevelPalette:
         """
         self._given, self._table = palette, LabelTable(palette)
         self._gop, self._used_in = 0, np.full(LABELS, -_KEPT_GOPS, np.int64)
-        self._labels: Labels | None = None
+        self._complements: Labels | None = None
+        """65535 less the label of each colour: memory that is zero, of unknown ones, costs nothing before its use."""
         self._header = self._table.known.copy()
         self._add(shades)
         self._header = self._table.known.copy()
@@ -145,17 +146,17 @@ class TwoLevelPalette:
 
     def encode(self, pictures: Pictures) -> NDArray[np.uint8]:
         """uint8 [n, H, W, 3] to codes; QualityError where one GOP has more new colours than there are labels."""
-        if self._labels is None:
-            self._labels = np.full(1 << 24, _UNKNOWN, np.uint16)
+        if self._complements is None:
+            self._complements = np.zeros(1 << 24, np.uint16)
             known = np.flatnonzero(self._table.known)[::-1]  # of equal colours the first label remains
-            self._labels[pack_colours(self._table.colours[known])] = known
+            self._complements[pack_colours(self._table.colours[known])] = ~known.astype(np.uint16)
         packed = pack_colours(pictures)
-        labels = self._labels[packed]
+        labels = ~self._complements[packed]
         unknown = labels == _UNKNOWN
         self._used_in[labels] = self._gop  # also what is known: to be kept when room is made for the others
         if unknown.any():
             self._add(unpack_colours(np.unique(packed[unknown])))
-            labels = self._labels[packed]
+            labels = ~self._complements[packed]
         return np.stack([labels >> 8, labels & 255], 1).astype(np.uint8)
 
     def decode(self, codes: NDArray[np.uint8]) -> Pictures:
@@ -187,10 +188,10 @@ class TwoLevelPalette:
             colours = colours[~fits]
 
     def _assign(self, labels: Labels, colours: NDArray[np.uint8]) -> None:
-        if self._labels is not None:
+        if self._complements is not None:
             former = labels[self._table.known[labels]]
-            self._labels[pack_colours(self._table.colours[former])] = _UNKNOWN
-            self._labels[pack_colours(colours)] = labels
+            self._complements[pack_colours(self._table.colours[former])] = ~_UNKNOWN
+            self._complements[pack_colours(colours)] = ~labels
         self._table.put(labels, colours)
         self._used_in[labels] = self._gop
 
