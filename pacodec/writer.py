@@ -1,26 +1,23 @@
 """Writing a .pac file frame by frame, while a program goes on with something else."""
 
-import json
+import contextlib
 import os
-import subprocess
-import sys
-import threading
-from dataclasses import asdict
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pacodec import errors
 from pacodec.common.files import STANDARD_STREAM, check_target
 from pacodec.common.layout import ArrayLayout
 from pacodec.container.identify import check_pac_target
-from pacodec.errors import FileAccessError, PacodecError, UsageError
+from pacodec.errors import PacodecError, UsageError
 from pacodec.gop.feed import FrameQueue
 from pacodec.gop.parallel import Stopped
 from pacodec.options import EncodeOptions
 from pacodec.reports import EncodeReport
+from pacodec.writer_process import FrameEncoder
 
 
 class Writer:
@@ -48,9 +45,12 @@ class Writer:
         fps: float = 30.0,
         lossless: bool = True,
         overwrite: bool = False,
+        encoder: FrameEncoder | None = None,
         **changes: Any,
     ) -> None:
         """A writer of the file `path`, of `fps` frames/s; `changes` are further fields of `EncodeOptions`, by name.
+
+        Writers that share an `encoder` have their files encoded one after the other; by default each has its own.
 
         With `lossless=False` the first frames decide how the file is coded, as `encode` does with a pipe.
 
@@ -64,10 +64,10 @@ class Writer:
         check_target(target, overwrite=overwrite)
         check_pac_target(target)
         self._target = target
+        self._own = encoder is None
+        self._encoder = encoder or FrameEncoder()
         self._queue: FrameQueue | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._sender: threading.Thread | None = None
-        self._report: EncodeReport | None = None
+        self._result: Future[EncodeReport] | None = None
         self._closed = False
         self.frames = 0
         """Frames written so far."""
@@ -84,7 +84,9 @@ class Writer:
         if array.dtype != np.uint8:
             raise UsageError(f"{self._target}: frames are uint8 arrays, not {array.dtype}")
         if self._queue is None:
-            self._queue = self._start(array.shape)
+            ArrayLayout(array.shape)  # raises for what cannot be coded
+            self._queue = FrameQueue(array.shape)
+            self._result = self._encoder.submit(self._target, self._options, self._queue)
         if array.shape != self._queue.shape:
             raise UsageError(f"{self._target}: a frame of shape {array.shape} after such of {self._queue.shape}")
         try:
@@ -94,26 +96,39 @@ class Writer:
             raise
         self.frames += 1
 
+    @property
+    def waiting(self) -> int:
+        """Bytes of memory that frames take which wait for the encoder."""
+        return 0 if self._queue is None else self._queue.held
+
+    @property
+    def done(self) -> bool:
+        """Whether `close` need not wait."""
+        return self._result is not None and self._result.done()
+
+    def end(self) -> None:
+        """Say that no more frames come; `close` is still to be called, and may be later."""
+        if self._queue is not None and not self._closed:
+            self._queue.end()
+        self._closed = True
+
     def close(self) -> EncodeReport:
         """Wait until everything is coded and the file is in its place; what was done. Again: the same.
 
         Raises UsageError where no frame was written, and what went wrong with the encoding.
         """
-        if not self._closed:
+        if self._queue is None:
             self._closed = True
-            if self._queue is None:
-                raise UsageError(f"{self._target}: no frame was written, so there is no file")
-            self._queue.end()
-            self._finish()
-        if self._report is None:
-            raise UsageError(f"{self._target}: was given up, there is no file")
-        return self._report
+            raise UsageError(f"{self._target}: no frame was written, so there is no file")
+        self.end()
+        return self._finish()
 
     def cancel(self) -> None:
         """Throw away what was written, unless it is in its place already; nothing is left behind."""
         if self._queue is not None and not self._closed:
             self._queue.stop()
-            self._wait()
+            with contextlib.suppress(PacodecError):
+                self._finish()
         self._closed = True
 
     def __enter__(self) -> Self:
@@ -127,53 +142,12 @@ class Writer:
         else:
             self.cancel()
 
-    def _start(self, shape: tuple[int, ...]) -> FrameQueue:
-        ArrayLayout(shape)  # raises for what cannot be coded
-        told = {"target": self._target, "shape": shape, "options": asdict(self._options)}
-        found = os.pathsep.join(folder for folder in sys.path if folder)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pacodec.writer_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": found},
-            start_new_session=True,  # what interrupts the program is not for it: it sees that nothing more comes
-        )
-        queue = FrameQueue(shape)
-        self._sender = threading.Thread(target=_send, args=(self._process, told, queue), daemon=True)
-        self._sender.start()
-        return queue
-
-    def _wait(self) -> str:
-        """For the process to end; what it said."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        assert self._sender is not None
-        self._sender.join()
-        with self._process.stdout:
-            said = self._process.stdout.read()
-        self._process.wait()
-        return said.decode()
-
-    def _finish(self) -> None:
-        """Take what came of it, or raise it."""
+    def _finish(self) -> EncodeReport:
+        """What came of it, or raise it."""
         self._closed = True
-        said = self._wait()
-        if not said:
-            raise FileAccessError(f"{self._target}: the encoding process ended without a word")
-        result = json.loads(said)
-        if "report" not in result:
-            raise getattr(errors, result["error"], PacodecError)(result["message"])
-        self._report = EncodeReport(**result["report"])
-
-
-def _send(process: "subprocess.Popen[bytes]", told: dict[str, Any], queue: FrameQueue) -> None:
-    """Hand the queue's frames over to the process, until the end, or until either gives up."""
-    assert process.stdin is not None
-    try:
-        with process.stdin:
-            process.stdin.write(json.dumps(told).encode() + b"\n")
-            for chunk in queue.chunks():
-                process.stdin.write(chunk)
-                process.stdin.flush()
-    except (Stopped, OSError):
-        queue.stop()
+        assert self._result is not None
+        try:
+            return self._result.result()
+        finally:
+            if self._own:
+                self._encoder.close()

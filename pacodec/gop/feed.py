@@ -42,20 +42,21 @@ class FrameQueue:
         self._filled = 0
         self._full: deque[Arrays] = deque()
         self._packed: deque[bytes] = deque()
-        self._held = 0
+        self.held = 0
+        """Bytes that wait."""
         self._ended = self._stopped = False
         threading.Thread(target=self._pack, name="pacodec packs frames", daemon=True).start()
 
     def put(self, array: Arrays) -> None:
         """Take an array uint8 [*shape], of which a copy is made; waits for room. Stopped where nobody reads on."""
         with self._changed:
-            self._wait(lambda: not self._held or self._held + array.nbytes <= QUEUE_BYTES)
+            self._wait(lambda: not self.held or self.held + array.nbytes <= QUEUE_BYTES)
             if self._filled == len(self._room):
                 self._room = np.empty((max(1, CHUNK_BYTES // max(1, array.nbytes)), *self.shape), np.uint8)
                 self._filled = 0
             self._room[self._filled] = array
             self._filled += 1
-            self._held += array.nbytes
+            self.held += array.nbytes
             if self._filled == len(self._room):
                 self._hand_on()
 
@@ -76,11 +77,11 @@ class FrameQueue:
         """What `PackedFrames` reads, piece by piece, to its end."""
         while True:
             with self._changed:
-                self._wait(lambda: bool(self._packed) or (self._ended and not self._held))
+                self._wait(lambda: bool(self._packed) or (self._ended and not self.held))
                 if not self._packed:
                     break
                 chunk = self._packed.popleft()
-                self._held -= len(chunk)
+                self.held -= len(chunk)
                 self._changed.notify_all()
             yield chunk
         yield _SIZES.pack(0, 0)
@@ -104,7 +105,7 @@ class FrameQueue:
                 chunk = _SIZES.pack(len(arrays), len(data)) + data
                 with self._changed:
                     self._packed.append(chunk)
-                    self._held += len(chunk) - arrays.nbytes
+                    self.held += len(chunk) - arrays.nbytes
                     self._changed.notify_all()
         except Stopped:
             return

@@ -6,7 +6,6 @@ Needs the extra `pacodec[gymnasium]`.
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Generic, SupportsFloat, TypeVar
 
@@ -16,9 +15,9 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from pacodec.errors import FileAccessError, UsageError
-from pacodec.gop.parallel import cores
-from pacodec.reports import EncodeReport
+from pacodec.gop.feed import QUEUE_BYTES
 from pacodec.writer import Writer
+from pacodec.writer_process import FrameEncoder
 
 Observation = TypeVar("Observation")
 Action = TypeVar("Action")
@@ -66,8 +65,8 @@ class _Recorder:
         except OSError as error:
             raise FileAccessError(f"{folder}: {error.strerror or error}") from error
         self._writer: Writer | None = None
-        self._finishing: deque[Future[EncodeReport]] = deque()
-        self._threads = ThreadPoolExecutor(cores(), "pacodec finishes files")
+        self._encoder = FrameEncoder()
+        self._finishing: deque[Writer] = deque()
         self.episode, self.step = -1, -1
 
     def begin_episode(self, observation: object) -> None:
@@ -84,23 +83,29 @@ class _Recorder:
         self._write(observation)
 
     def end_file(self) -> None:
-        """Let the file be finished meanwhile; waits where too many are."""
+        """Let the file be finished meanwhile; waits where too much is to be done."""
         if self._writer is None:
             return
-        self._finishing.append(self._threads.submit(self._writer.close))
+        self._writer.end()
+        self._finishing.append(self._writer)
         self._writer = None
-        while len(self._finishing) > cores():
-            self._finishing.popleft().result()
+        while self._finishing and (self._finishing[0].done or self._waiting() > QUEUE_BYTES):
+            self._finishing.popleft().close()
 
     def close(self) -> None:
         """Wait until all files are in their places; raises what went wrong with the first that is not."""
         self.end_file()
-        with self._threads:
+        try:
             while self._finishing:
-                self._finishing.popleft().result()
+                self._finishing.popleft().close()
+        finally:
+            self._encoder.close()
+
+    def _waiting(self) -> int:
+        return sum(writer.waiting for writer in self._finishing)
 
     def _begin_file(self, name: str) -> None:
-        self._writer = Writer(self._folder / f"{self._prefix}-{name}.pac", **self._options)
+        self._writer = Writer(self._folder / f"{self._prefix}-{name}.pac", encoder=self._encoder, **self._options)
 
     def _write(self, observation: object) -> None:
         if self._writer is None:
