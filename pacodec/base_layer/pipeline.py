@@ -21,6 +21,7 @@ from pacodec.base_layer.stream import HIDDEN, SOURCE
 from pacodec.common.media import AudioPacket, EncoderInput, Frame, Image
 from pacodec.common.metrics import Distortion
 from pacodec.container import Component, Gop, Header, Writer
+from pacodec.container.encoding import EncodingRun
 from pacodec.container.header import WRITER
 from pacodec.errors import EstimateError
 from pacodec.options import EncodeOptions
@@ -72,7 +73,7 @@ class _Shown:
     repeats: list[bool] = field(default_factory=list)
 
 
-class BaseLayerPipeline:
+class BaseLayerPipeline(EncodingRun):
     """The state of one run."""
 
     def __init__(
@@ -85,13 +86,9 @@ class BaseLayerPipeline:
         progress: ProgressCallback = lambda done, total: None,
     ) -> None:
         """UnsupportedError where the source's codec is none whose packets are kept."""
-        self.reader, self.source, self.plan, self.options, self.progress = reader, source, plan, options, progress
-        self.format = reader.format if options.audio else replace(reader.format, audio=())
+        super().__init__(reader, options, progress)
+        self.source, self.plan = source, plan
         self.spec = picture_spec(self.format.height, self.format.width)
-        self.audio: list[AudioPacket] = []
-        self.distortion = Distortion()
-        self.done = self.repeats = 0
-        self.start = self.end = 0
         self.packets = SourcePackets(source) if plan.coder == SOURCE else None
         stream = plan.pictures.stream() if self.packets is None else self.packets.stream(plan.colour)
         self.stream = stream
@@ -112,30 +109,15 @@ class BaseLayerPipeline:
         else:
             with closing(self.packets):
                 self._keep(events, self.packets)
-        self.writer.add_audio(self.audio)
-        self.writer.close(self.reader.source_bytes)
-        return self._report(monotonic() - began)
-
-    def _frames(self, events: Iterator[Frame | AudioPacket]) -> Iterator[Frame]:
-        """The frames; audio is put aside until a GOP takes it."""
-        for event in events:
-            if isinstance(event, AudioPacket):
-                if self.options.audio:
-                    self.audio.append(event)
-                continue
-            self.start = event.pts if not self.done else self.start
-            self.end = event.pts + event.duration
-            self.done += 1
-            if self.done % 8 == 0:
-                self.progress(self.done, self.reader.frames_hint)
-            yield event
+        self.finish()
+        return self.report(monotonic() - began, self.plan.reason)
 
     def _keep(self, events: Iterator[Frame | AudioPacket], packets: SourcePackets) -> None:
         """Store the source's packets, and see that they decode to what the reader shows."""
         times: deque[tuple[int, int]] = deque()
 
         def pictures() -> Iterator[int]:
-            for frame in self._frames(events):
+            for frame in self.frames(events):
                 times.append((frame.pts, frame.pts + frame.duration))
                 yield picture_crc(frame.rgb)
 
@@ -150,7 +132,7 @@ class BaseLayerPipeline:
         bounds = self._bounds()
         last: Image | None = None
         gop: _CodedGop | None = None
-        for frame in self._frames(events):
+        for frame in self.frames(events):
             if gop is None or gop.is_full(frame, *bounds):
                 if gop is not None:
                     self._close(gop, frame.pts)
@@ -202,36 +184,7 @@ class BaseLayerPipeline:
                 coder=Component(self.plan.coder, params),
             )
         )
-        until = end * self.format.time_base
-        bases = [track.time_base for track in self.format.audio]
-        self.writer.add_audio([packet for packet in self.audio if packet.dts * bases[packet.stream] < until])
-        self.audio = [packet for packet in self.audio if packet.dts * bases[packet.stream] >= until]
-
-    def _report(self, seconds: float) -> EncodeReport:
-        video, lost = self.format, self.distortion
-        coders = [entry.coder for entry in self.writer.gops]
-        return EncodeReport(
-            frames=self.done,
-            repeats=self.repeats,
-            width=video.width,
-            height=video.height,
-            duration=float((self.end - self.start) * video.time_base),
-            transform=self.header.transform.name,
-            quantizer=self.header.quantizer.name,
-            coders={name: coders.count(name) for name in sorted(set(coders))},
-            model=None,
-            reason=self.plan.reason,
-            gops=len(self.writer.gops),
-            bytes=self.writer.bytes_written,
-            raw_bytes=self.done * video.width * video.height * 3,
-            source_bytes=self.reader.source_bytes,
-            psnr=lost.psnr,
-            psnr_low=lost.worst_psnr,
-            exact=not lost.total,
-            psnr_frames=lost.frames,
-            seconds=seconds,
-            warnings=list(self.reader.warnings),
-        )
+        self.writer.add_audio(self.take_audio(end))
 
 
 class _CodedGop:

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import cached_property
 from time import monotonic
 from typing import Any, BinaryIO, Protocol
 
@@ -15,6 +14,7 @@ from pacodec import limits
 from pacodec.common.media import AudioPacket, EncoderInput, Frame, Image, Pictures
 from pacodec.common.metrics import Distortion
 from pacodec.container import Gop, Header, Writer
+from pacodec.container.encoding import EncodingRun
 from pacodec.container.header import WRITER
 from pacodec.engine import Prior
 from pacodec.errors import EstimateError, LimitError, UsageError
@@ -81,8 +81,8 @@ class GopBuilder:
         return self.coded
 
 
-class Pipeline:
-    """The state of one run: a GOP being filled, GOPs in the works, audio that waits for them."""
+class Pipeline(EncodingRun):
+    """The state of one run: a GOP being filled, and GOPs in the works."""
 
     def __init__(
         self,
@@ -99,9 +99,8 @@ class Pipeline:
 
         `footage`: what is known of it beforehand, so that some GOPs may be the reference of the others.
         """
-        self.reader, self.choice, self.options, self.progress = reader, choice, options, progress
-        self.format = reader.format if options.audio else replace(reader.format, audio=())
-        self.transform, self.jobs = choice.transform, options.jobs or cores()
+        super().__init__(reader, options, progress)
+        self.choice, self.transform, self.jobs = choice, choice.transform, options.jobs or cores()
         self.warnings: list[str] = []
         self.encoding = GopEncoding(
             self.transform,
@@ -116,6 +115,7 @@ class Pipeline:
             self.encoding = replace(self.encoding, prior=self.reference.prior)
         self.journal, self.name = journal, getattr(file, "name", "the file")
         self.replayed = deque(journal.done if journal else ())
+        self.header = self._header()
         self.writer = self._open_writer(file)
         self.replayed_entries = deque(self.writer.gops)
         self.batch = max(1, BATCH_PIXELS // (self.format.width * self.format.height))
@@ -127,16 +127,14 @@ class Pipeline:
         self.measure_every = 1 if every_frame else max(1, round(self.format.frame_rate or 25))
         self.networks = ThreadPoolExecutor(self.jobs)
         self.running: deque[GopBuilder] = deque()
-        self.audio: list[AudioPacket] = []
-        self.distortion = Distortion()
-        self.repeats = self.done = self.gops = 0
+        self.gops = 0
 
     def run(self, events: Iterator[Frame | AudioPacket]) -> EncodeReport:
         """Encode what comes and finish the file."""
         began = monotonic()
         with self.networks, ThreadPoolExecutor(self.jobs) as pool:
             try:
-                end = self._read(events, pool)
+                self._read(events, pool)
                 while self.running:
                     self._finish_oldest()
             except BaseException:
@@ -145,13 +143,17 @@ class Pipeline:
                     if gop.channel is not None:
                         gop.channel.stop()
                 raise
-        self.writer.add_audio(self.audio)
-        self.writer.close(self.reader.source_bytes)
-        return self._report(end, monotonic() - began)
+        self.finish()
+        model, advice = self.choice.model, self.choice.unusual(self.distortion.psnr)
+        return self.report(
+            monotonic() - began,
+            self.choice.reason,
+            model=model.name if model else None,
+            all_measured=self.measure_every == 1,
+            warnings=[*self.warnings, *([advice] if advice else [])],
+        )
 
-    @cached_property
-    def header(self) -> Header:
-        """The file's header."""
+    def _header(self) -> Header:
         return Header(
             writer=WRITER,
             video=self.format,
@@ -179,44 +181,34 @@ class Pipeline:
         segments = [segment.data for segment in self.reference.segments] if self.reference else []
         return (Writer.resume if self.replayed else Writer)(file, self.header, embedded, segments)
 
-    def _read(self, events: Iterator[Frame | AudioPacket], pool: ThreadPoolExecutor) -> float:
-        """Take everything from the source; the duration in seconds."""
+    def _read(self, events: Iterator[Frame | AudioPacket], pool: ThreadPoolExecutor) -> None:
+        """Take everything from the source."""
         gop: GopBuilder | None = None
-        start = end = 0
-        for event in events:
-            if isinstance(event, AudioPacket):
-                if self.options.audio:
-                    self.audio.append(event)
-                continue
-            start = event.pts if not self.done else start
-            end = event.pts + event.duration
-            begins = self.cutter.begins_gop(event)
+        for frame in self.frames(events):
+            begins = self.cutter.begins_gop(frame)
             if begins or gop is None:
                 if gop is not None:
-                    self._close(gop, event.pts)
+                    self._close(gop, frame.pts)
                 gop = self._open(pool)
-            gop.add(event, repeats=not begins and not self.cutter.changed)
-            self.done += 1
+            gop.add(frame, repeats=not begins and not self.cutter.changed)
             if len(gop.pending) == self.batch:
                 self._analyse(gop)
-                self.progress(self.done, self.reader.frames_hint)
         if gop is not None:
-            self._close(gop, end)
-        return float((end - start) * self.format.time_base)
+            self._close(gop, self.end)
 
     def _open(self, pool: ThreadPoolExecutor) -> GopBuilder:
-        number, self.gops = self.gops, self.gops + 1
+        number, self.gops, first = self.gops, self.gops + 1, self.done - 1
         if self.replayed:
-            return GopBuilder(self.done, self.measure_every)
+            return GopBuilder(first, self.measure_every)
         while len(self.running) > self.jobs:
             self._finish_oldest()
         if self.reference is not None and number in self.reference.gops:
-            gop = GopBuilder(self.done, self.measure_every)
+            gop = GopBuilder(first, self.measure_every)
             gop.coded = self.reference.gops[number]
             self.running.append(gop)
             return gop
         channel: Channel[LatentBatch] = Channel(self.waiting)
-        gop = GopBuilder(self.done, self.measure_every, channel)
+        gop = GopBuilder(first, self.measure_every, channel)
         self.running.append(gop)  # before it has a worker: an interruption in between must still stop that one
         gop.future = pool.submit(_work, self.encoding, channel)
         return gop
@@ -258,10 +250,7 @@ class Pipeline:
         gop.transform = self.transform.additions()
         gop.pts.append(end)
         # Here, too: where a packet stands must not depend on how far the reader was ahead when the GOP was coded.
-        until = end * self.format.time_base
-        bases = [track.time_base for track in self.format.audio]
-        gop.audio = [packet for packet in self.audio if packet.dts * bases[packet.stream] < until]
-        self.audio = [packet for packet in self.audio if packet.dts * bases[packet.stream] >= until]
+        gop.audio = self.take_audio(end)
         if gop.channel is not None:
             gop.channel.end()
         elif gop.coded is None:
@@ -298,33 +287,6 @@ class Pipeline:
         self.writer.add_audio(gop.audio)
         if self.journal is not None:
             self.journal.record(self.writer.bytes_written, coded.distortion)
-
-    def _report(self, duration: float, seconds: float) -> EncodeReport:
-        video, lost = self.format, self.distortion
-        coders = [entry.coder for entry in self.writer.gops]
-        advice = self.choice.unusual(lost.psnr)
-        return EncodeReport(
-            frames=self.done,
-            repeats=self.repeats,
-            width=video.width,
-            height=video.height,
-            duration=duration,
-            transform=self.transform.transform.name,
-            quantizer=self.transform.quantizer.name,
-            coders={name: coders.count(name) for name in sorted(set(coders))},
-            model=self.choice.model.name if self.choice.model else None,
-            reason=self.choice.reason,
-            gops=len(self.writer.gops),
-            bytes=self.writer.bytes_written,
-            raw_bytes=self.done * video.width * video.height * 3,
-            source_bytes=self.reader.source_bytes,
-            exact=self.measure_every == 1 and not lost.total,
-            psnr=lost.psnr,
-            psnr_low=lost.worst_psnr,
-            psnr_frames=lost.frames,
-            seconds=seconds,
-            warnings=[*self.reader.warnings, *self.warnings, *([advice] if advice else [])],
-        )
 
 
 def _work(encoding: GopEncoding, channel: Channel[LatentBatch]) -> CodedGop:
