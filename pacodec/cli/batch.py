@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="Examples: pacodec batch recordings -o small; "
+    epilog="Example: pacodec batch recordings -o small; "
     "pacodec batch 'day*/**/*.mkv' -o small --train-first --json; "
     "pacodec batch recordings -o small --dask tcp://scheduler:8786"
 )
