@@ -47,7 +47,7 @@ class Comparison:
 
     @property
     def mean_ssim(self) -> float | None:
-        """Over all frames; None where it was not asked for."""
+        """The mean SSIM of all frames; None where it was not asked for."""
         return sum(self.ssim) / len(self.ssim) if self.ssim else None
 
 

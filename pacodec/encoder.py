@@ -104,7 +104,7 @@ class _Ways:
 
     @cached_property
     def footage(self) -> Survey:
-        """All of it, looked at."""
+        """What is known of the footage after it was looked at as a whole."""
         options = self.options
         return survey(self.source, options.gop_seconds, options.frame_rate, whole=options.effort > 1)
 

@@ -197,7 +197,7 @@ class _Cutter:
         self.fetch: Iterator[AudioPacket] = reader.audio() if isinstance(reader, Reader) else iter(())
 
     def write(self, writer: Output, pictures: GopPictures, progress: Callable[[int], None]) -> int:
-        """Write everything; the number of frames."""
+        """Write everything, and return the number of frames."""
         frames, with_audio = 0, bool(writer.format.audio)
         for gop, first, batch in pictures.run(self._gops()):
             self._survived(gop, first, first + len(batch))

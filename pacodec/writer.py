@@ -103,7 +103,7 @@ class Writer:
 
     @property
     def done(self) -> bool:
-        """Whether `close` need not wait."""
+        """Whether everything is written, so that `close` need not wait."""
         return self._result is not None and self._result.done()
 
     def end(self) -> None:

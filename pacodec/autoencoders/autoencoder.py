@@ -15,7 +15,7 @@ LEVELS = 255
 
 
 class Phase(NamedTuple):
-    """A part of a network's training."""
+    """One phase of a network's training."""
 
     share: float
     """Of the steps, or of the time."""

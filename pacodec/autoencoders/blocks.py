@@ -72,7 +72,7 @@ class BlockAutoencoder(Autoencoder):
         return from_blocks(self.decoder[-1](x), ROWS, COLUMNS, height, width)
 
     def grid(self, height: int, width: int) -> tuple[int, int, int]:
-        """[codes, 4, 4], whatever the size."""
+        """The shape [codes, 4, 4] of the latents, which does not depend on the picture's size."""
         return self.codes, ROWS, COLUMNS
 
     @torch.no_grad()

@@ -47,7 +47,7 @@ class ConvAutoencoder(Autoencoder):
 
     @property
     def hyperparameters(self) -> Mapping[str, int]:
-        """None: the architecture's name says all."""
+        """There are none: the name of the architecture says all."""
         return {}
 
     def encode(self, images: Tensor) -> Tensor:
@@ -55,12 +55,12 @@ class ConvAutoencoder(Autoencoder):
         return torch.sigmoid(self.encoder(pad_to_multiple(images, 1 << self.stages)).float())
 
     def decode(self, latents: Tensor) -> Tensor:
-        """The padded image; the caller crops."""
+        """The padded image, which the caller crops."""
         images: Tensor = self.decoder(latents)
         return images
 
     def grid(self, height: int, width: int) -> tuple[int, int, int]:
-        """Each side divided by 2^stages, rounded up."""
+        """The channels, then each side divided by 2^stages and rounded up."""
         return self.latent_channels, -(-height >> self.stages), -(-width >> self.stages)
 
     @torch.no_grad()

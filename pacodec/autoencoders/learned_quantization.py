@@ -48,7 +48,7 @@ class LearnedQuantization(Autoencoder):
         return rounded / (self.levels - 1)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Images of levels."""
+        """The images that levels of latents stand for."""
         low, step = self._spread(latents)
         return self.inner.decode(low + latents * (self.levels - 1) * step)
 
@@ -58,11 +58,11 @@ class LearnedQuantization(Autoencoder):
         return self.low.reshape(shape), self.step.clamp_min(1e-4).reshape(shape)
 
     def grid(self, height: int, width: int) -> tuple[int, int, int]:
-        """That of the network inside."""
+        """The grid of the network inside."""
         return self.inner.grid(height, width)
 
     def loss(self, images: Tensor) -> Tensor:
-        """Mean squared error through the levels."""
+        """The mean squared error of images that went through the levels."""
         made = self.decode(self.encode(images))[..., : images.shape[2], : images.shape[3]]
         return functional.mse_loss(made.float(), images)
 
@@ -91,6 +91,6 @@ class LearnedQuantization(Autoencoder):
         self.step.copy_(step.reshape(self.step.shape))
 
     def fold(self) -> None:
-        """Also folds the network inside."""
+        """Fold the normalisation of the network inside."""
         self.inner.fold()
         self.folded = True

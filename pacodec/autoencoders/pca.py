@@ -50,12 +50,12 @@ class PrincipalComponents(Autoencoder):
         return from_blocks(blocks, ROWS, COLUMNS, height, width)
 
     def grid(self, height: int, width: int) -> tuple[int, int, int]:
-        """[codes, 4, 4], whatever the size."""
+        """The shape [codes, 4, 4] of the latents, which does not depend on the picture's size."""
         return self.codes, ROWS, COLUMNS
 
     @torch.no_grad()
     def initialise(self, images: Tensor) -> None:
-        """The components of the sample."""
+        """Take the principal components of a sample of images."""
         self.begin(principal_components(to_blocks(images, ROWS, COLUMNS), self.codes))
 
     @torch.no_grad()

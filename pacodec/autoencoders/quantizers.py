@@ -56,7 +56,6 @@ class NoQuantizer:
     bytes_per_value = 4
 
     def fit(self, latents: Latents, levels: int) -> Parameters:
-        """Nothing to fit."""
         return {}
 
     def quantize(self, latents: Latents, parameters: Parameters) -> Codes:
@@ -80,7 +79,6 @@ class NaiveQuantizer:
     bytes_per_value = 1
 
     def fit(self, latents: Latents, levels: int) -> Parameters:
-        """Nothing to fit."""
         return {}
 
     def quantize(self, latents: Latents, parameters: Parameters) -> Codes:
@@ -89,7 +87,7 @@ class NaiveQuantizer:
         return codes
 
     def dequantize(self, codes: Codes, parameters: Parameters) -> Latents:
-        """x = q / 255."""
+        """Latents x = q / 255 of codes q."""
         return codes.astype(np.float32) / np.float32(255)
 
 
@@ -116,14 +114,14 @@ class ScaleQuantizer:
         return {**whole, "channels": outward.astype(np.uint8).tobytes()}
 
     def quantize(self, latents: Latents, parameters: Parameters) -> Codes:
-        """The nearest of the levels."""
+        """The number of the nearest level of each value."""
         low, step = self._affine(parameters, latents.shape[1])
         steps = np.rint((latents - low) / step)
         codes: Codes = np.clip(steps, 0, parameters["levels"] - 1).astype(np.uint8)
         return codes
 
     def dequantize(self, codes: Codes, parameters: Parameters) -> Latents:
-        """R = low + S q."""
+        """Latents R = low + S q of codes q, where S is the step of the channel."""
         low, step = self._affine(parameters, codes.shape[1])
         return low + codes.astype(np.float32) * step
 

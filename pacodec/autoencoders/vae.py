@@ -80,15 +80,15 @@ class VariationalAutoencoder(Autoencoder):
         return logits[..., :height, :width]
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Images of the network's own size."""
+        """Images of the size that the network was made for."""
         return torch.sigmoid(self._logits(self.back(latents.flatten(1)[None])).float())
 
     def grid(self, height: int, width: int) -> tuple[int, int, int]:
-        """[2048, 1, 1], whatever the size."""
+        """The shape [2048, 1, 1] of the latents, which does not depend on the picture's size."""
         return CODES, 1, 1
 
     def reproduce(self, images: Tensor) -> Tensor:
-        """In the first phase the linear layers are left out."""
+        """Images through the network; in the first phase of training without its linear layers."""
         if self.phase == WHOLE:
             return super().reproduce(images)
         return torch.sigmoid(self._logits(self._features(images)).float())
@@ -115,7 +115,7 @@ class VariationalAutoencoder(Autoencoder):
         return loss
 
     def fold(self) -> None:
-        """Also drops the variance, which only training asks for."""
+        """Fold the normalisation, and drop the variance, which only training asks for."""
         if not self.folded:
             del self.log_variance
         super().fold()

@@ -74,7 +74,7 @@ class SourceProbe:
 
     @property
     def gops(self) -> int:
-        """GOPs of packets that it will have, about."""
+        """The number of GOPs that its packets will make, about."""
         height, width = self.size
         return max(1, int(-(-self.frames * height * width // GOP_PIXELS)), round(self.seconds / GOP_SECONDS))
 

@@ -102,7 +102,6 @@ class PacketWriter:
         self._mux(packet)
 
     def close(self) -> None:
-        """Finish the file."""
         try:
             self._output.close()
             self._output_file.close()
@@ -111,7 +110,6 @@ class PacketWriter:
             raise FileAccessError(f"{self._output_file.name}: cannot write: {error}") from error
 
     def abandon(self) -> None:
-        """Let go of the file as it is."""
         self._output_file.abandon()
 
     def _mux(self, packet: "Packet[Any]") -> None:

@@ -52,19 +52,15 @@ class PictureGrids:
         self.transform = Component(PICTURE, params)
 
     def analyse(self, pictures: Pictures) -> NDArray[Any]:
-        """The pictures themselves."""
         return pictures
 
     def fit(self, latents: NDArray[Any]) -> dict[str, Any]:
-        """Nothing to fit."""
         return {}
 
     def quantize(self, latents: NDArray[Any], parameters: Mapping[str, Any]) -> Grids:
-        """The pictures themselves."""
         return latents
 
     def additions(self) -> dict[str, Any]:
-        """Nothing to add."""
         return {}
 
     def errors(self) -> NDArray[np.float64]:
@@ -140,7 +136,7 @@ class PacketDecoders:
         return self.memory
 
     def prepare(self) -> None:
-        """Nothing: a GOP's packets begin from nothing."""
+        """Do nothing: the packets of a GOP depend on no other."""
 
     def decoder(self, gop: Gop) -> PacketDecoder:
         """A decoder of a GOP; UnsupportedError where the header describes no stream of its coder."""

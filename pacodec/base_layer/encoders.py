@@ -53,11 +53,11 @@ class Encoder:
     halving: float = 5.0
 
     def takes(self, pixel_format: str, height: int, width: int) -> bool:
-        """Whether it codes such pictures."""
+        """Whether this encoder takes pictures of that size."""
         return pixel_format in self.formats and min(height, width) >= self.least_side
 
     def quantizer(self, value: float) -> float:
-        """The nearest value it takes that is not worse."""
+        """The nearest value of the quantizer that the encoder takes and that gives no lower quality."""
         return min(self.worst, max(1.0, math.floor(value / self.step) * self.step))
 
 
@@ -95,7 +95,7 @@ class Settings:
 
     @property
     def options(self) -> dict[str, str]:
-        """What FFmpeg is told."""
+        """The options that FFmpeg's encoder gets."""
         if self.encoder.codec == AV1:
             parameters = f"crf={self.quantizer:.2f}:scm={int(self.screen)}"
             if self.sparing:
@@ -131,7 +131,7 @@ class CodedPictures:
         self._convert = YuvConverter(self.colour.pixel_format, _BT709)
 
     def stream(self) -> CodedStream:
-        """What holds for all packets."""
+        """The description of the stream that these pictures make."""
         return CodedStream(self.encoder.codec, self.colour, 1 / _USUAL_RATE)
 
     def frame(self, frame: av.VideoFrame | None, rgb: Image | None) -> av.VideoFrame:
@@ -179,7 +179,7 @@ class PictureCoder:
         self._take(self._encoder.encode(coded))
 
     def repeat(self) -> None:
-        """The last picture is shown once more."""
+        """Take note that the last picture is shown once more."""
         if self._waiting:
             frame, rgb, shown = self._waiting.pop()
             self._waiting.append((frame, rgb, shown + 1))
@@ -254,7 +254,7 @@ class EncoderTrial:
     frame_bytes: float
 
     def bytes(self, frames: int, gops: int) -> float:
-        """Of so many frames in so many GOPs."""
+        """The bytes that so many frames in so many GOPs will take."""
         return gops * self.key_bytes + max(0, frames - gops) * self.frame_bytes
 
 

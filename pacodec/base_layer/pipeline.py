@@ -74,7 +74,7 @@ class _Shown:
 
 
 class BaseLayerPipeline(EncodingRun):
-    """The state of one run."""
+    """One run of an encoder whose GOPs are packets."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class BaseLayerPipeline(EncodingRun):
         return min(frames, limits.MAX_GOP_FRAMES), max(1, int(seconds / self.format.time_base))
 
     def new_coder(self, settings: Settings) -> PictureCoder:
-        """A coder of a GOP."""
+        """An encoder of the plan's codec for one GOP."""
         video = self.format
         return PictureCoder(self.plan.pictures, settings, video.width, video.height, video.frame_rate)
 
@@ -214,7 +214,7 @@ class _CodedGop:
         return len(self.shown.pts) >= frames or frame.pts - self.shown.pts[0] >= ticks
 
     def add(self, frame: Frame, *, repeated: bool) -> None:
-        """Take a frame."""
+        """Code a frame, which may repeat the one before."""
         self.shown.pts.append(frame.pts)
         self.shown.repeats.append(repeated)
         own = self._pipeline.plan.pictures.takes(frame.native)

@@ -60,7 +60,7 @@ class SourcePackets:
             raise EstimateError(f"{source}: {self._codec} packets are not kept")
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the source."""
         self._container.close()
 
     def stream(self, colour: Colour) -> CodedStream:

@@ -29,7 +29,7 @@ class Failing(click.Group):
     """Turns the project's exceptions, and signals, into one line on stderr and the documented exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run, and exit."""
+        """Run the command and exit with its code."""
         with _ending_by_signals() as received:
             code = self._run(received, *args, **kwargs)
             _settle_stdout()
@@ -136,7 +136,7 @@ def _settle_stdout() -> None:
 
 
 def print_json(values: Mapping[str, Any]) -> None:
-    """One machine-readable object on stdout."""
+    """Print a JSON object on standard output."""
     click.echo(json.dumps(dict(values), sort_keys=False, default=list))
 
 
@@ -157,7 +157,7 @@ def say_training(message: "str | TrainingProgress", indent: str = "") -> None:
 
 
 def size(count: float) -> str:
-    """Bytes for people."""
+    """A number of bytes as people read it."""
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
@@ -186,13 +186,13 @@ class StatusLine:
             click.echo(f"\r\x1b[K{text(now - self.began)}", err=True, nl=False)
 
     def clear(self) -> None:
-        """Make room for the result."""
+        """Clear the line, to make room for the result."""
         if self.shown:
             click.echo("\r\x1b[K", err=True, nl=False)
 
 
 class ProgressLine(StatusLine):
-    """Frames done, speed and time left."""
+    """A line of frames done, speed and time left."""
 
     def __init__(self, verb: str) -> None:
         super().__init__()

@@ -24,5 +24,5 @@ class GridSpec:
 
     @property
     def size(self) -> int:
-        """Codes of one frame."""
+        """The number of codes of one frame."""
         return self.channels * self.height * self.width

@@ -54,7 +54,7 @@ class Distortion:
 
     @classmethod
     def of(cls, original: Pictures, decoded: Pictures) -> "Distortion":
-        """Of pictures uint8 [n, H, W, 3]."""
+        """The distortion of decoded pictures uint8 [n, H, W, 3]."""
         errors = mean_squared_errors(original, decoded)
         return cls(len(errors), float(errors.sum()), float(errors.max(initial=0)))
 
@@ -63,12 +63,12 @@ class Distortion:
 
     @property
     def psnr(self) -> float:
-        """dB of the error pooled over all frames."""
+        """The PSNR in dB of the error pooled over all frames."""
         return decibels(self.total / self.frames) if self.frames else LOSSLESS_PSNR
 
     @property
     def worst_psnr(self) -> float:
-        """dB of the worst frame."""
+        """The PSNR in dB of the worst frame."""
         return decibels(self.worst)
 
 

@@ -103,5 +103,5 @@ class ColourSet:
         self._last = picture
 
     def found(self) -> NDArray[np.uint8] | None:
-        """All of them, uint8 [N, 3]; None where there are too many."""
+        """All colours that occur, uint8 [N, 3]; None where there are too many."""
         return None if self.many else unpack_colours(np.flatnonzero(self._seen).astype(np.uint32))

@@ -58,7 +58,7 @@ class FileSource:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def forget(self, offset: int) -> None:
-        """Nothing is held."""
+        """Do nothing: no bytes are held."""
 
     def close(self) -> None:
         """Release what was opened."""
@@ -83,7 +83,7 @@ class MemorySource:
         return bytes(self._data[offset : offset + size])
 
     def forget(self, offset: int) -> None:
-        """Nothing is held."""
+        """Do nothing: no bytes are held."""
 
     def close(self) -> None:
         """Release what was opened."""

@@ -83,12 +83,12 @@ class Gop:
 
     @property
     def start(self) -> int:
-        """Timestamp of the first frame."""
+        """The time of the first frame, in ticks of the header's time base."""
         return int(self.pts[0])
 
     @property
     def end(self) -> int:
-        """Timestamp at which the last frame ends."""
+        """The time at which the last frame ends, in ticks of the header's time base."""
         return int(self.pts[-1])
 
     def to_payload(self) -> tuple[bytes, bytes]:

@@ -252,7 +252,7 @@ def read_front(source: ByteSource) -> Front:
 
 
 def pack_front(frames: int, header: bytes) -> bytes:
-    """The payload of the copy, of the payload of HEAD."""
+    """The payload of the copy, made of the payload of HEAD."""
     return pack_preamble(frames) + header
 
 

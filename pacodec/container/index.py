@@ -58,7 +58,7 @@ class GopEntry:
 
 @dataclass(frozen=True)
 class Index:
-    """What the indx chunk says."""
+    """The contents of the indx chunk."""
 
     entries: Sequence[GopEntry]
     codes_bytes: int

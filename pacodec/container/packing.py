@@ -137,7 +137,6 @@ class _Room:
         self._left = left
 
     def of_list(self, items: list[Any]) -> list[Any]:
-        """The same."""
         self._take(len(items))
         return items
 

@@ -46,7 +46,7 @@ class Loss:
 
     @property
     def frames(self) -> int:
-        """How many."""
+        """The number of frames that are lost."""
         return self.last_frame + 1 - self.first_frame
 
     def __str__(self) -> str:

@@ -29,7 +29,7 @@ def describe_reference(segments: Sequence[tuple[int, bytes]]) -> ReferenceInfo:
 
 
 def pack_reference(segments: Sequence[bytes]) -> bytes:
-    """The chunk's payload."""
+    """The payload of a reference chunk that holds these segments."""
     data = b"".join(segments)
     parity = np.bitwise_xor.reduce(_blocks(data), axis=0)
     return data + bytes(parity.tobytes())

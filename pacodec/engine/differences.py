@@ -9,7 +9,7 @@ LEVEL = 19
 
 
 def differences_memory(spec: GridSpec) -> int:
-    """Bytes that decoding takes, about."""
+    """The memory in bytes that decoding such grids takes, about."""
     return 5 * spec.size + (1 << WINDOW_BITS)
 
 
@@ -23,14 +23,13 @@ class DifferencesEncoder:
         self._parts: list[bytes] = []
 
     def push(self, grids: Grids) -> Grids:
-        """Take the next grids, uint8 [n, C, h, w]; the same."""
+        """Take the next grids, uint8 [n, C, h, w], which come back as they are."""
         for grid in grids:
             self._parts.append(self._compressor.compress((grid - self._last).tobytes()))
             self._last[...] = grid
         return grids
 
     def finish(self) -> bytes:
-        """The payload."""
         return b"".join(self._parts) + self._compressor.flush()
 
 

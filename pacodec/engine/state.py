@@ -62,7 +62,7 @@ class State:
         return self
 
     def copy(self) -> "State":
-        """Another one that knows the same."""
+        """A state of its own memory that knows the same."""
         return State.empty(self.spec).assign(self)
 
 

@@ -33,7 +33,7 @@ def key_of(clip: Clip, codec: Codec) -> str:
 
 
 def hashed(values: object) -> str:
-    """A name for JSON values."""
+    """The sha256 of JSON values, in hexadecimal."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -37,7 +37,7 @@ class Clip:
 
     @property
     def duration(self) -> float:
-        """Seconds."""
+        """The length of the clip in seconds."""
         return float(self.frames / self.rate)
 
     @property

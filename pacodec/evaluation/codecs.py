@@ -81,7 +81,6 @@ class FFmpegCodec:
     threads: int = 1
 
     def encode(self, clip: Clip) -> Encoded:
-        """Code all frames."""
         planes = Planes(self.pixel_format, self.chroma)
         context = cast(VideoCodecContext, av.CodecContext.create(self.encoder, "w"))
         context.width, context.height, context.pix_fmt = clip.width, clip.height, self.pixel_format
@@ -100,7 +99,6 @@ class FFmpegCodec:
         return Encoded(packets)
 
     def decode(self, clip: Clip, packets: list[bytes]) -> Iterator[Image]:
-        """The decoded frames."""
         return decode_packets(self.decoder, Planes(self.pixel_format, self.chroma), clip, packets)
 
     def identity(self) -> str:
@@ -148,7 +146,7 @@ class AomencCodec:
         return decode_packets("libdav1d", Planes(self.pixel_format, self.chroma), clip, packets)
 
     def identity(self) -> str:
-        """What the program calls itself."""
+        """The version that the program prints."""
         return aomenc_version()
 
     def _command(self, clip: Clip) -> list[str]:
@@ -207,7 +205,6 @@ class DifferencesCodec:
     program: Literal["zstd", "xz"] = "zstd"
 
     def encode(self, clip: Clip) -> Encoded:
-        """One packet."""
         compressor = self._compressor()
         last: Image = np.zeros((clip.height, clip.width, 3), np.uint8)
         parts: list[bytes] = []
@@ -217,7 +214,6 @@ class DifferencesCodec:
         return Encoded([b"".join([*parts, compressor.flush()])])
 
     def decode(self, clip: Clip, packets: list[bytes]) -> Iterator[Image]:
-        """The frames, exact."""
         last: Image = np.zeros((clip.height, clip.width, 3), np.uint8)
         with self._reader(packets[0]) as reader:
             for _ in range(clip.frames):
@@ -246,7 +242,7 @@ class WebpCodec:
     effort: int = 6
 
     def encode(self, clip: Clip) -> Encoded:
-        """One packet, the file."""
+        """Code all frames; the one packet is the whole file."""
         first, *others = (Pillow.fromarray(rgb) for rgb in clip.pictures())
         file = BytesIO()
         first.save(
@@ -306,7 +302,6 @@ class PacCodec:
             return Encoded([target.read_bytes()], notes)
 
     def decode(self, clip: Clip, packets: list[bytes]) -> Iterator[Image]:
-        """The decoded frames."""
         return _decode_file(packets[0], self.model, self.device)
 
     def identity(self) -> str:
@@ -333,7 +328,6 @@ class BaseLayerCodec:
         return Encoded([file.getvalue()], {"codec": plans[0].coder, "gops": report.gops})
 
     def decode(self, clip: Clip, packets: list[bytes]) -> Iterator[Image]:
-        """The decoded frames."""
         return _decode_file(packets[0])
 
     def identity(self) -> str:

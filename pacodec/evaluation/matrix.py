@@ -38,12 +38,12 @@ class CodingTask:
 
     @property
     def key(self) -> str:
-        """What its result is kept under."""
+        """The key under which the cache keeps the result."""
         return key_of(self.clip, self.setting.codec)
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The clip, codec and setting in words."""
         return f"{self.clip.name}, {self.curve.name} {self.setting.label}"
 
 

@@ -30,7 +30,7 @@ class Quality:
 
     @property
     def exact(self) -> bool:
-        """Whether every value came back."""
+        """Whether every value came back exactly."""
         return not any(self.squared_error)
 
     @property

@@ -21,7 +21,7 @@ class Point:
 
     @property
     def model_bytes(self) -> int:
-        """Of the model that a decoder needs beside the file."""
+        """The bytes of the model that a decoder needs beside the file."""
         return int(self.measurement.notes.get("model_bytes", 0))
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class BdRate:
     instead: EqualPsnr | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """PSNR in dB; null for what there is not."""
+        """Values that JSON can hold: PSNR in dB, null for what is missing."""
         return {**vars(self), "instead": self.instead and vars(self.instead)}
 
 
@@ -123,7 +123,7 @@ class ClipResult:
     view: View | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Without the pictures."""
+        """Values that JSON can hold, without the pictures."""
         clip = self.clip
         return {
             "clip": clip.name,
@@ -148,5 +148,5 @@ class Evaluation:
     settings: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """What `--json` writes."""
+        """The object that `--json` writes."""
         return {"version": 1, "settings": dict(self.settings), "clips": [clip.to_dict() for clip in self.clips]}

@@ -22,7 +22,7 @@ class Table:
     notes: Sequence[str] = ()
 
     def markdown(self) -> str:
-        """Aligned, so that it can be read as it is."""
+        """The table in Markdown, aligned so that it can be read as it is."""
         lines = [self.header, *self.rows]
         widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(self.header))]
         left = [column == 0 or not _numeric([row[column] for row in self.rows]) for column in range(len(widths))]
@@ -37,7 +37,7 @@ class Table:
         return "\n\n".join([self.title, body, *self.notes])
 
     def html(self) -> str:
-        """The same as HTML."""
+        """The table in HTML."""
         head = "".join(f"<th>{escape(cell)}</th>" for cell in self.header)
         body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)

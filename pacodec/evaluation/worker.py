@@ -38,7 +38,7 @@ def codec_of(description: dict[str, Any]) -> Codec:
 
 
 def read_packets(path: Path) -> list[bytes]:
-    """What `_point` wrote."""
+    """The packets of a file that a worker wrote."""
     packets: list[bytes] = msgpack.unpackb(path.read_bytes(), max_bin_len=path.stat().st_size)
     return packets
 

@@ -23,7 +23,7 @@ _PIECE = 1 << 18
 
 
 class PictureCheck(Protocol):
-    """Looks at GOPs of one file."""
+    """Checks the GOPs of one file."""
 
     def check(self, gop: Gop, batches: Iterable[Grids]) -> None:
         """Take all codes of a GOP, uint8 [n, C, h, w] at a time, and raise what making pictures of them would raise.
@@ -107,6 +107,6 @@ class _Seen:
             self._seen[first[start : start + _PIECE], second[start : start + _PIECE]] = True
 
     def pairs(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """All of them, as two arrays."""
+        """All pairs that occurred, as two arrays."""
         first, second = np.nonzero(self._seen)
         return first.astype(np.uint8), second.astype(np.uint8)

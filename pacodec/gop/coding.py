@@ -46,7 +46,7 @@ class LatentBatch:
 
 @dataclass(frozen=True)
 class CodedGop:
-    """What a GOP's latents became."""
+    """A coded GOP: its payload, and what is needed beside it."""
 
     payload: bytes = field(repr=False)
     coder: Component
@@ -164,7 +164,7 @@ class _Trial:
             self._measure(coded, batch)
 
     def finish(self) -> tuple[float, CodedGop]:
-        """What it costs, in bits, and what came of it."""
+        """The cost of this trial in bits, and the coded GOP."""
         payload, coder = self._payload()
         error = self._exchange.bits(np.array(self._error)).item() if self._exchange else 0.0
         gop = CodedGop(payload, Component(coder), self._crc, self._parameters, self._distortion)

@@ -70,7 +70,7 @@ class PaletteGrids:
 
     @property
     def pixelwise(self) -> bool:
-        """Unless a filter looks around."""
+        """Whether no filter looks at the surroundings of a pixel."""
         return self._postfilter is None
 
     def analyse(self, pictures: Pictures) -> NDArray[Any]:
@@ -88,11 +88,9 @@ class PaletteGrids:
         return codes
 
     def fit(self, latents: NDArray[Any]) -> Parameters:
-        """Nothing to fit."""
         return {}
 
     def quantize(self, latents: NDArray[Any], parameters: Parameters) -> Grids:
-        """The codes themselves."""
         return latents
 
     def additions(self) -> Parameters:
@@ -151,19 +149,16 @@ class LatentGrids:
         self.model = ModelRef(model.name, model.sha256)
 
     def analyse(self, pictures: Pictures) -> NDArray[Any]:
-        """float32 latents."""
         return self.network.analyse(pictures)
 
     def fit(self, latents: NDArray[Any]) -> Parameters:
-        """What the quantizer needs to know of the GOP."""
         return self.method.fit(latents, self.levels)
 
     def quantize(self, latents: NDArray[Any], parameters: Parameters) -> Grids:
-        """By the quantizer."""
         return self.method.quantize(latents, parameters)
 
     def additions(self) -> Parameters:
-        """None: a model is what it is."""
+        """Nothing, since a model does not change."""
         return {}
 
     def errors(self) -> NDArray[np.float64]:
@@ -171,7 +166,6 @@ class LatentGrids:
         raise NotImplementedError
 
     def decode(self, codes: Grids, transform: Parameters, quantizer: Parameters) -> Pictures:
-        """Through the decoder network."""
         latents = self.method.dequantize(codes, {**self.quantizer.params, **quantizer})
         return self.network.synthesise(np.ascontiguousarray(latents), self.height, self.width)
 

@@ -41,7 +41,7 @@ class Journal(Protocol):
 
     @property
     def done(self) -> Sequence[Distortion]:
-        """What each GOP lost that an earlier run completed."""
+        """The distortion of each GOP that an earlier run completed."""
 
     def record(self, end: int, distortion: Distortion) -> None:
         """The file is complete up to `end` by one more GOP."""
@@ -74,7 +74,7 @@ class GopBuilder:
         self.pts.append(frame.pts)
 
     def result(self) -> CodedGop:
-        """What became of it, waited for."""
+        """The coded GOP; waits until it is there."""
         if self.coded is None:
             assert self.future is not None
             self.coded = self.future.result()

@@ -61,11 +61,11 @@ def _made_prior(model: ModelFile | None, spec: GridSpec) -> Prior:
 
 
 class Decoders(Protocol):
-    """What makes decoders of a file's GOPs."""
+    """Makes the decoders of a file's GOPs."""
 
     @property
     def spec(self) -> GridSpec:
-        """The grids that come out."""
+        """The shape of the decoded grids."""
 
     @property
     def memory(self) -> int:
@@ -154,11 +154,9 @@ class _EngineDecoder:
         self._decoder = SegmentDecoder(self._state, payload)
 
     def pull(self, n: int) -> Grids:
-        """The next n grids, uint8 [n, C, h, w]."""
         return self._decoder.pull(n)
 
     def finish(self) -> None:
-        """Check that nothing follows."""
         self._decoder.finish()
         self._prior.give_back(self._state)
 

@@ -32,7 +32,7 @@ class RateDistortion:
     """Bits that a change of code is held to cost when all frames are looked at at once; 0 looks at one at a time."""
 
     def bits(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Bits that squared errors are worth."""
+        """The bits that squared errors are worth."""
         return errors / self.error_of_bit
 
     def costs(self, errors: NDArray[np.float64]) -> Costs | None:

@@ -29,7 +29,7 @@ class Reference:
     gops: dict[int, CodedGop] = field(default_factory=dict)
 
     def describe(self) -> ReferenceInfo:
-        """What the header says of it."""
+        """The description of the reference that the header carries."""
         return describe_reference([(segment.frames, segment.data) for segment in self.segments])
 
 

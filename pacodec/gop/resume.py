@@ -57,7 +57,7 @@ class Unfinished:
         self._enter({"end": end, "distortion": [*vars(distortion).values()]})
 
     def discard(self) -> None:
-        """Remove it all."""
+        """Remove the part and its journal."""
         self.part.unlink(missing_ok=True)
         self.journal.unlink(missing_ok=True)
 

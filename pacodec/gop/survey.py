@@ -40,7 +40,7 @@ class KeptGop:
     _data: bytes
 
     def pictures(self, most: int) -> "list[Pictures]":
-        """All of them, uint8 [n <= most, H, W, 3] each."""
+        """All kept pictures, uint8 [n, H, W, 3] at a time, of at most `most`."""
         decoder = DifferencesDecoder(self._spec, self._data)
         return [decoder.pull(min(most, self.frames - first)) for first in range(0, self.frames, most)]
 

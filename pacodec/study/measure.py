@@ -59,7 +59,7 @@ class TestClips:
                     writer.write_frame(frame, index, 1)
 
     def path(self, name: str) -> Path:
-        """The video of a recording."""
+        """The path of a recording's video."""
         return self.folder / f"{name}.mkv"
 
 
@@ -76,12 +76,12 @@ class ModelBenchmark:
 
     @cached_property
     def network(self) -> NeuralTransform:
-        """Its network."""
+        """The network of the model."""
         return NeuralTransform(self.file, self.device)
 
     @cached_property
     def latents(self) -> dict[str, NDArray[np.float32]]:
-        """Of each test recording, float32 [n, C, h, w]."""
+        """The latents of each test recording, float32 [n, C, h, w]."""
         return {name: self.network.analyse(clip) for name, clip in self.clips.clips.items()}
 
     def pictures(self, originals: Frames) -> Frames:
@@ -90,12 +90,12 @@ class ModelBenchmark:
         return coder.decode(coder.quantize(coder.analyse(originals), {}), {}, {})
 
     def qualities(self, row: Row) -> dict[str, RowQuality]:
-        """How good each recording comes out."""
+        """The quality of each recording."""
         coder = self._coder(row)
         return {name: _quality(clip, self.latents[name], coder) for name, clip in self.clips.clips.items()}
 
     def code(self, row: Row) -> dict[str, Coded]:
-        """Make files of them too."""
+        """The quality of each recording, and the size and speed of .pac files of them."""
         return {name: self._code(name, quality, row) for name, quality in self.qualities(row).items()}
 
     def _coder(self, row: Row) -> LatentGrids:

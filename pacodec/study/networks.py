@@ -78,7 +78,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """As `--rows` takes it."""
+        """The name of the row, as `--rows` takes it."""
         return f"{self.network.name}/{self.quantizer}" + (f"-{self.levels}" if self.levels < 256 else "")
 
 

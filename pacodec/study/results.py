@@ -22,7 +22,7 @@ class RowQuality:
 
 @dataclass(frozen=True)
 class Coded(RowQuality):
-    """The same, with what real files of it were like."""
+    """The quality, and the size and speed of real files."""
 
     pac_ratio: float
     """Bytes of the .pac files over those of the frames."""
@@ -84,7 +84,7 @@ Q = TypeVar("Q", bound=RowQuality)
 
 
 def mean_quality(qualities: Mapping[str, RowQuality]) -> RowQuality:
-    """All clips together, each frame counting alike."""
+    """The mean of all clips, in which each frame counts alike."""
     parts = list(qualities.values())
     return RowQuality(
         frames=sum(part.frames for part in parts),
@@ -95,7 +95,7 @@ def mean_quality(qualities: Mapping[str, RowQuality]) -> RowQuality:
 
 
 def mean(coded: Mapping[str, Coded]) -> Coded:
-    """All clips together, each frame counting alike."""
+    """The mean of all clips, in which each frame counts alike."""
     parts = list(coded.values())
     return Coded(
         **vars(mean_quality(coded)),

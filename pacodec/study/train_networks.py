@@ -57,7 +57,7 @@ class NetworkTrainer:
         return self.folder / f"{name}{SUFFIX}"
 
     def seconds(self, name: str) -> float:
-        """Spent on a network so far, whether it is done or not."""
+        """Seconds spent on a network so far, whether it is done or not."""
         if self.path(name).exists():
             return float(ModelFile.read(self.path(name)).info.training.get("seconds", 0))
         return self._log(name).earlier

@@ -37,12 +37,12 @@ class TrainingLog:
         return self._earlier + monotonic() - self._began
 
     def note(self, progress: TrainingProgress) -> None:
-        """Add a validation."""
+        """Add the result of a validation."""
         self.reached = [*self.reached, (progress.step, progress.steps, progress.score)]
         self.save()
 
     def save(self) -> None:
-        """Write what is known."""
+        """Write the log to its file."""
         write_whole(str(self.path), json.dumps({"seconds": self.seconds, "reached": self.reached}).encode())
 
     def late_gain(self) -> float | None:

@@ -36,7 +36,7 @@ class Pairs:
     _seen: int = 0
 
     def add(self, picture: Image, codes: NDArray[np.uint8], clip: int) -> None:
-        """Take a pair, or let it pass."""
+        """Take a picture and its codes where there is room for them."""
         if self.every and self._seen % self.every == 0:
             self.pictures.append(picture.copy())
             self.codes.append(codes.copy())
@@ -80,7 +80,7 @@ class CodeSegment:
     _data: bytes
 
     def grids(self) -> Grids:
-        """All of them."""
+        """All grids of the segment."""
         return DifferencesDecoder(self.spec, self._data).pull(self.frames)
 
 

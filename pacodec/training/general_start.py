@@ -44,7 +44,7 @@ def learn(clips: list[Path], frames: int) -> bytes:
 
 
 def main() -> None:
-    """Read the command line, learn, write."""
+    """Make a start file of the clips on the command line."""
     parser = argparse.ArgumentParser(description="Make the general start of the engine.")
     parser.add_argument("clips", nargs="+", type=Path)
     parser.add_argument("--frames", type=int, default=60, help="of each clip (default: %(default)s)")

@@ -171,7 +171,7 @@ class _Judge:
         self.frames = sum(segment.shown for segment in segments)
 
     def bits(self, prior: Prior) -> int:
-        """Of all of them."""
+        """The bits of all held-out segments after a prior."""
         return sum(coded_bits(prior, grids) for grids in self._grids)
 
     def after(self, prior: Prior, segment: CodeSegment) -> tuple[Prior, Segment]:

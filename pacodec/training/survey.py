@@ -25,7 +25,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """Which frames have which role, and that in words."""
+    """Which frames are for training, validation and test, and that in words."""
 
     train: list[Part]
     validation: list[Part]
@@ -95,7 +95,7 @@ class ClipSurvey:
     """Share of pixels that change a little from frame to frame, the mean of some frames."""
 
     def within(self, part: Part) -> Iterator[Image]:
-        """Those of the frames that are of a part."""
+        """The sampled frames that lie in a part."""
         return (picture for number, picture in self.sample if part.start <= number < part.stop)
 
 

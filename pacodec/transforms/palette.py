@@ -74,7 +74,7 @@ class PaletteTransform:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the header carries."""
+        """The parameters that the header carries."""
         return {"palette": pack_palette(self.palette[: self._given]), "correction_step": self.correction_step}
 
     def additions(self) -> dict[str, Any]:
@@ -82,7 +82,6 @@ class PaletteTransform:
         return {"added": pack_palette(self.palette[self._given :])} if len(self.palette) > self._given else {}
 
     def grid(self, height: int, width: int) -> tuple[int, int, int]:
-        """As large as the picture."""
         return (4 if self.correction_step else 1), height, width
 
     def encode(self, pictures: Pictures) -> NDArray[np.uint8]:

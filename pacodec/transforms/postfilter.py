@@ -48,7 +48,7 @@ class Shape:
 
     @classmethod
     def from_hyperparameter(cls, value: object) -> Self:
-        """Of a model file's metadata, which is untrusted."""
+        """The shape that a model file's metadata give, which are untrusted."""
         if not isinstance(value, list) or len(value) != 2 or not all(type(number) is int for number in value):
             raise CorruptFileError("the model's post-filter is not a width and a number of blocks")
         width, blocks = value

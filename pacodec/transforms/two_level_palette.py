@@ -126,7 +126,7 @@ class TwoLevelPalette:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the header carries."""
+        """The parameters that the header carries."""
         return {"palette": pack_palette(self._given), "shades": self._table.pack(self._header)}
 
     @property
@@ -141,7 +141,6 @@ class TwoLevelPalette:
         return {"added": self._table.pack(added)} if added.any() else {}
 
     def grid(self, height: int, width: int) -> tuple[int, int, int]:
-        """As large as the picture."""
         return 2, height, width
 
     def encode(self, pictures: Pictures) -> NDArray[np.uint8]:

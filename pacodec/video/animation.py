@@ -53,7 +53,6 @@ class WebpSource:
         self.frame_rate: Fraction | None = None
 
     def close(self) -> None:
-        """Release the memory."""
         self._image.close()
 
     def events(self) -> Generator[av.VideoFrame | Packet[Stream], None, None]:

@@ -17,13 +17,13 @@ class Editable(Protocol):
     """A file that can be read and written anywhere."""
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """As a file's seek."""
+        """Go to an offset, as a file's `seek` does."""
 
     def read(self, size: int = -1) -> bytes:
-        """As a file's read."""
+        """Read bytes, as a file's `read` does."""
 
     def write(self, data: bytes) -> int:
-        """As a file's write."""
+        """Write bytes, as a file's `write` does."""
 
 
 def set_in_apng(file: Editable, duration: Fraction) -> None:

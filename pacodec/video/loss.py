@@ -34,7 +34,7 @@ class Loss(Protocol):
 
 
 class NoLoss:
-    """Of what is exact by construction."""
+    """The loss of an output that is exact by construction."""
 
     complete = True
 
@@ -42,10 +42,10 @@ class NoLoss:
         self.distortion = Distortion()
 
     def add(self, number: int, rgb: Image, frame: av.VideoFrame, packets: list[Packet[VideoStream]]) -> None:
-        """Nothing to do."""
+        """Do nothing: the output is exact."""
 
     def finish(self, packets: list[Packet[VideoStream]]) -> None:
-        """Nothing to do."""
+        """Do nothing: the output is exact."""
 
 
 class ConversionLoss(NoLoss):
@@ -78,7 +78,6 @@ class CodingLoss(NoLoss):
         self._decode(packets)
 
     def finish(self, packets: list[Packet[VideoStream]]) -> None:
-        """Compare the rest."""
         self._decode([*packets, None])
 
     def _decode(self, packets: Sequence[Packet[VideoStream] | None]) -> None:

@@ -65,7 +65,7 @@ class SequenceWriter:
         self.files += 1
 
     def write_audio(self, packet: AudioPacket) -> None:
-        """There is no place for it."""
+        """Do nothing: these files have no place for sound."""
 
 
 def check_output(target: str, container: str | None, *, overwrite: bool, sources: tuple[str, ...]) -> None:

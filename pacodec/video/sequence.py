@@ -67,7 +67,7 @@ class SequenceSource:
             raise FileAccessError(f"{error.filename}: {error.strerror}") from error
 
     def close(self) -> None:
-        """Nothing is open between two pictures."""
+        """Do nothing: no file is open between two pictures."""
 
     def events(self) -> Generator[av.VideoFrame | Packet[Stream], None, None]:
         """The picture of each file. FileAccessError or CorruptFileError naming a file that cannot be read."""

@@ -298,11 +298,9 @@ class OutputFile:
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As a file's seek."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """As a file's tell."""
         return self._file.tell()
 
     def close(self) -> None:
