@@ -9,7 +9,8 @@ ProgressCallback = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class EncodeReport:
-    """What `encode` did. Sizes in bytes, times in seconds, PSNR in dB (RGB, error pooled over `psnr_frames` frames).
+    """What `encode` did. Sizes in bytes, times in seconds, PSNR in dB (RGB, error pooled over `psnr_frames` frames, of
+    which those that repeat count, too).
 
     `coders` tells how many GOPs each coder made, `psnr_low` is the PSNR of the worst frame, `seconds` do not count
     looking at the footage and choosing.

@@ -1,12 +1,13 @@
 """The way of a clip through the codec: what goes in comes out, with its times, its sound and its tags."""
 
 import itertools
+import json
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from clips import VARIANTS, Clip, make_clip, psnr
-from conftest import TINY, colourful, make_model, make_video, screen
+from conftest import TINY, cli, colourful, make_model, make_video, screen
 
 import pacodec
 from pacodec.errors import CorruptFileError, ModelError, QualityError, UsageError
@@ -295,6 +296,26 @@ def test_each_quality_of_a_model_is_no_smaller_than_the_one_below(tmp_path):
     assert all(a.bytes <= b.bytes for a, b in itertools.pairwise(reports))
     assert reports[0].bytes < reports[-1].bytes
     assert reports[0].psnr < reports[-1].psnr
+
+
+@pytest.mark.parametrize("options", [{"coder": "engine", "gop_seconds": 0.2}, {"coder": "none"}, {}])
+def test_the_reported_psnr_counts_every_frame_as_often_as_it_is_shown(options, tmp_path):
+    still, *moving = colourful(4)
+    shown = [still] * 7 + [moving[0], moving[1], moving[1], moving[2]]
+    source, target = make_video(tmp_path / "in.mp4", shown), tmp_path / "out.pac"
+    result = cli("encode", source, target, "-q", 1, "--json", *command_line(options))
+    report = json.loads(result.stdout)
+    with pacodec.open(target) as video:
+        errors = np.square(np.float64(shown) - video[:]).mean((1, 2, 3))
+    assert report["psnr"] == pytest.approx(10 * np.log10(255**2 / errors.mean()), abs=1e-6)
+    assert report["psnr_low"] == pytest.approx(10 * np.log10(255**2 / errors.max()), abs=1e-6)
+    assert (report["psnr_frames"], report["repeats"] >= 6) == (len(shown), True)
+    printed = cli("encode", source, target, "-q", 1, "-y", *command_line(options)).stderr
+    assert f"{report['psnr']:.2f} dB PSNR in RGB (worst frame {report['psnr_low']:.2f} dB" in printed
+
+
+def command_line(options):
+    return [text for name, value in options.items() for text in (f"--{name.removesuffix('_seconds')}", value)]
 
 
 def test_min_psnr_raises_the_quality_until_every_frame_was_measured_and_it_is_kept(tmp_path):

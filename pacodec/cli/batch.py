@@ -107,15 +107,18 @@ def _progress(done: "list[BatchItem]", total: int, seconds: float) -> str:
 def _show(report: "BatchReport") -> None:
     """The table on stdout."""
     width = min(60, max(len("video"), *(len(item.source) for item in report.items)))
-    click.echo(f"{'video':{width}}  {'':7}  {'frames':>7}  {'source':>9}  {'.pac':>9}  {'quality':>9}  {'s':>6}")
+    click.echo(
+        f"{'video':{width}}  {'':7}  {'frames':>7}  {'source':>9}  {'.pac':>9}  {'quality':>9}  {'worst':>9}  {'s':>6}"
+    )
     for item in report.items:
-        frames = quality = ""
+        frames = quality = worst = ""
         if (made := item.report) is not None:
             frames = str(made.frames)
-            quality = "exact" if made.exact else f"{made.psnr:.2f} dB"
+            quality, worst = ("exact",) * 2 if made.exact else (f"{made.psnr:.2f} dB", f"{made.psnr_low:.2f} dB")
         sizes = (size(item.source_bytes) if item.source_bytes else "", size(item.bytes) if item.bytes else "")
         seconds = f"{item.seconds:.1f}" if made is not None else ""
         name = item.source if len(item.source) <= width else "..." + item.source[3 - width :]
         click.echo(
-            f"{name:{width}}  {item.status:7}  {frames:>7}  {sizes[0]:>9}  {sizes[1]:>9}  {quality:>9}  {seconds:>6}"
+            f"{name:{width}}  {item.status:7}  {frames:>7}  {sizes[0]:>9}  {sizes[1]:>9}  {quality:>9}  {worst:>9}  "
+            f"{seconds:>6}"
         )

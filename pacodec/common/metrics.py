@@ -56,7 +56,12 @@ class Distortion:
     def of(cls, original: Pictures, decoded: Pictures) -> "Distortion":
         """The distortion of decoded pictures uint8 [n, H, W, 3]."""
         errors = mean_squared_errors(original, decoded)
-        return cls(len(errors), float(errors.sum()), float(errors.max(initial=0)))
+        return cls.of_errors(errors, np.ones(len(errors), np.int64))
+
+    @classmethod
+    def of_errors(cls, errors: NDArray[np.float64], shown: NDArray[np.int64]) -> "Distortion":
+        """Of the mean squared errors of pictures, [n], each of which counts as often as it is shown, [n]."""
+        return cls(int(shown.sum()), float((errors * shown).sum()), float(errors.max(initial=0)))
 
     def __add__(self, other: "Distortion") -> "Distortion":
         return Distortion(self.frames + other.frames, self.total + other.total, max(self.worst, other.worst))

@@ -275,7 +275,7 @@ def grid_trial(
         keys += len(first.payload)
         others += len(whole.payload) - len(first.payload)
         frames += len(part) - 1
-        lost += whole.distortion
+        lost += Distortion.of_errors(whole.errors, np.ones(len(part), np.int64))
     gops = max(1, gops)
     size = gops * keys / len(footage.stretches) + max(0, footage.frames - gops) * others / max(1, frames)
     return GridTrial(size, lost.psnr, exact=not lost.total)

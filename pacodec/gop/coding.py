@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pacodec import limits
 from pacodec.common.grids import Grids, GridSpec
 from pacodec.common.media import Image, Pictures
-from pacodec.common.metrics import Distortion, row_errors
+from pacodec.common.metrics import mean_squared_errors, row_errors
 from pacodec.common.pixels import changed_rows
 from pacodec.container import ENGINE, Component, Gop
 from pacodec.engine import DifferencesDecoder, DifferencesEncoder, Prior, SegmentEncoder, State
@@ -52,8 +52,8 @@ class CodedGop:
     coder: Component
     codes_crc: int
     quantizer: Parameters
-    distortion: Distortion
-    """Of the measured pictures."""
+    errors: NDArray[np.float64]
+    """Mean squared error of each of the measured pictures, in order."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class _Trial:
         elif encoding.fallback:
             self._differences = DifferencesEncoder(spec, _FAST)
         self._crc, self._error, self._frames = 0, 0.0, 0
-        self._distortion = Distortion()
+        self._measured_errors: list[float] = []
         self._compared: tuple[Image, NDArray[np.uint8], NDArray[np.float64]] | None = None
         """The last picture that was measured, its codes, and the squared error of each of its rows."""
         self._last: NDArray[np.uint8] | None = None
@@ -167,23 +167,25 @@ class _Trial:
         """The cost of this trial in bits, and the coded GOP."""
         payload, coder = self._payload()
         error = self._exchange.bits(np.array(self._error)).item() if self._exchange else 0.0
-        gop = CodedGop(payload, Component(coder), self._crc, self._parameters, self._distortion)
+        gop = CodedGop(payload, Component(coder), self._crc, self._parameters, np.array(self._measured_errors))
         return error + 8 * len(payload), gop
 
     def _measure(self, coded: Grids, batch: LatentBatch) -> None:
         if not len(batch.measured):
             return
         if self._exchange is None and (batch.exact or self._encoding.transform.exact):
-            self._distortion += Distortion(len(batch.measured))
+            self._measured_errors += [0.0] * len(batch.measured)
             return
         for original, grid in zip(batch.originals, coded[batch.measured], strict=True):
-            self._distortion += self._measured(original, grid)
+            self._measured_errors.append(self._measured(original, grid))
 
-    def _measured(self, original: Image, grid: NDArray[np.uint8]) -> Distortion:
-        """What a picture, uint8 [H, W, 3], lost by its codes [C, h, w]; only rows that changed are looked at."""
+    def _measured(self, original: Image, grid: NDArray[np.uint8]) -> float:
+        """Mean squared error of a picture, uint8 [H, W, 3], by its codes [C, h, w]; only rows that changed are looked
+        at."""
         transform, last = self._encoding.transform, self._compared
         if not transform.pixelwise:
-            return Distortion.of(original[None], transform.decode(grid[None], {}, self._parameters))
+            decoded = transform.decode(grid[None], {}, self._parameters)
+            return float(mean_squared_errors(original[None], decoded)[0])
         if last is None:
             rows, errors = np.ones(len(original), np.bool_), np.zeros(len(original))
         else:
@@ -194,8 +196,7 @@ class _Trial:
             decoded = transform.decode(grid[None, :, rows], {}, self._parameters)[0]
             errors[rows] = row_errors(original[rows], decoded)
         self._compared = original, grid, errors
-        error = float(errors.sum()) / original.size
-        return Distortion(1, error, error)
+        return float(errors.sum()) / original.size
 
     def _payload(self) -> tuple[bytes, str]:
         """The smaller of the engine's bytes and those of differences, and which that is."""

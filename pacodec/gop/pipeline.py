@@ -61,6 +61,9 @@ class GopBuilder:
         self.transform: Parameters = {}
         self.pending: list[Image] = []
         self.measured: list[int] = []
+        self.shown: list[int] = []
+        """How often each of the measured pictures is shown."""
+        self._measures = False
         self.future: Future[CodedGop] | None = None
         self.coded: CodedGop | None = None
 
@@ -68,9 +71,13 @@ class GopBuilder:
         """Take a frame; one that repeats its predecessor costs a flag and no more."""
         self.repeats.append(repeats)
         if not repeats:
-            if len(self.pts) % self.measure_every == 0:
+            self._measures = len(self.pts) % self.measure_every == 0
+            if self._measures:
                 self.measured.append(len(self.pending))
+                self.shown.append(0)
             self.pending.append(frame.rgb)
+        if self._measures:
+            self.shown[-1] += 1
         self.pts.append(frame.pts)
 
     def result(self) -> CodedGop:
@@ -269,7 +276,8 @@ class Pipeline(EncodingRun):
         coded = gop.result()
         self.running.popleft()
         self.repeats += sum(gop.repeats)
-        self.distortion += coded.distortion
+        distortion = Distortion.of_errors(coded.errors, np.array(gop.shown, np.int64))
+        self.distortion += distortion
         self.writer.add_gop(
             Gop(
                 first_frame=gop.first,
@@ -286,7 +294,7 @@ class Pipeline(EncodingRun):
             raise EstimateError(f"{self.name}: takes more than estimated, and than another way")
         self.writer.add_audio(gop.audio)
         if self.journal is not None:
-            self.journal.record(self.writer.bytes_written, coded.distortion)
+            self.journal.record(self.writer.bytes_written, distortion)
 
 
 def _work(encoding: GopEncoding, channel: Channel[LatentBatch]) -> CodedGop:
