@@ -1,6 +1,6 @@
 """Small video files made on the spot, and all that a reader gives for a file, for tests."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,33 @@ def make_clip(
         for packets in sound:
             output.mux(packets)
     return pictures
+
+
+def grain(number: int, width: int = 96, height: int = 64) -> NDArray[np.uint8]:
+    """A picture with smooth shapes that move and film grain: no palette holds it, uint8 [height, width, 3]."""
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin((x + 3 * number) / (9 + c)) + np.cos((y - number) / (7 + c)) for c in range(3)]
+    noise = np.random.default_rng(number).normal(0, 4, (height, width, 3))
+    return np.clip(128 + 45 * np.stack(waves, -1) + noise, 0, 255).astype(np.uint8)
+
+
+def lossy_clip(
+    path: Path,
+    codec: str = "libx264",
+    frames: int = 40,
+    options: dict[str, str] | None = None,
+    pixel_format: str = "yuv420p",
+    size: tuple[int, int] = (96, 64),
+    make: Callable[..., NDArray[np.uint8]] = grain,
+) -> Path:
+    """A clip as cameras and recorders leave it."""
+    with av.open(str(path), "w") as output:
+        video = output.add_stream(codec, rate=25, options=options or {})
+        video.width, video.height, video.pix_fmt = *size, pixel_format
+        for number in range(frames):
+            output.mux(video.encode(av.VideoFrame.from_ndarray(make(number, *size), format="rgb24")))
+        output.mux(video.encode(None))
+    return path
 
 
 def make_sound(path: Path | str, codec: str) -> None:

@@ -6,7 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from clips import make_clip
+from clips import grain, lossy_clip, make_clip
 from conftest import cli, make_video, run, screen
 
 import pacodec
@@ -17,25 +17,6 @@ from pacodec.base_layer.stream import StoredPacket, pack, pack_obus, unpack, unp
 from pacodec.container import Reader
 from pacodec.errors import CorruptFileError, PacodecError, UsageError
 from pacodec.options import EncodeOptions
-
-
-def grain(number, width=96, height=64):
-    """A picture with smooth shapes that move and film grain: no palette holds it, uint8 [height, width, 3]."""
-    y, x = np.mgrid[:height, :width]
-    waves = [np.sin((x + 3 * number) / (9 + c)) + np.cos((y - number) / (7 + c)) for c in range(3)]
-    noise = np.random.default_rng(number).normal(0, 4, (height, width, 3))
-    return np.clip(128 + 45 * np.stack(waves, -1) + noise, 0, 255).astype(np.uint8)
-
-
-def lossy_clip(path, codec="libx264", frames=40, options=None, pixel_format="yuv420p", size=(96, 64), make=grain):
-    """A clip as cameras and recorders leave it."""
-    with av.open(str(path), "w") as output:
-        video = output.add_stream(codec, rate=25, options=options or {})
-        video.width, video.height, video.pix_fmt = *size, pixel_format
-        for number in range(frames):
-            output.mux(video.encode(av.VideoFrame.from_ndarray(make(number, *size), format="rgb24")))
-        output.mux(video.encode(None))
-    return path
 
 
 def shown(path):
