@@ -21,7 +21,7 @@ LAYERS = [
     ["base_layer"],
     ["gop"],
     PUBLIC,
-    ["integrations"],
+    ["integrations", "player"],
     ["training"],
     ["folders"],
     ["evaluation"],

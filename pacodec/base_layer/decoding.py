@@ -85,6 +85,8 @@ def payload_of(coder: str, packets: Sequence[StoredPacket]) -> bytes:
 class PacketDecoder:
     """The pictures of a GOP of packets, as grids whose channels are the picture's rows: uint8 [n, H, W, 3]."""
 
+    costs = None  # only decoders of standard codecs know
+
     def __init__(self, stream: CodedStream, gop: Gop, height: int, width: int) -> None:
         """CorruptFileError or LimitError where the payload is not one, or what its coder says of it."""
         self._stream, self._size = stream, (height, width)

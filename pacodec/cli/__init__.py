@@ -11,6 +11,7 @@ COMMANDS = {
     "encode": "Compress a video into a .pac file.",
     "batch": "Compress folders of videos.",
     "decode": "Turn a .pac file back into a video.",
+    "play": "Show a .pac file in the browser.",
     "info": "Show what a .pac file holds and how small it is.",
     "verify": "Check a .pac file and prove that it decodes.",
     "compare": "Say how far one video is from another.",

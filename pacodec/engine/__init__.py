@@ -2,9 +2,22 @@
 
 from pacodec.engine.differences import DifferencesDecoder, DifferencesEncoder, differences_memory
 from pacodec.engine.prior import Prior, Recording, Segment, replay
-from pacodec.engine.state import Costs, GridDecoder, GridEncoder, SegmentDecoder, SegmentEncoder, State, state_bytes
+from pacodec.engine.state import (
+    BLOCK,
+    BlockCosts,
+    Costs,
+    GridDecoder,
+    GridEncoder,
+    SegmentDecoder,
+    SegmentEncoder,
+    State,
+    block_count,
+    state_bytes,
+)
 
 __all__ = [
+    "BLOCK",
+    "BlockCosts",
     "Costs",
     "DifferencesDecoder",
     "DifferencesEncoder",
@@ -16,6 +29,7 @@ __all__ = [
     "SegmentDecoder",
     "SegmentEncoder",
     "State",
+    "block_count",
     "differences_memory",
     "replay",
     "state_bytes",

@@ -36,6 +36,8 @@ class DifferencesEncoder:
 class DifferencesDecoder:
     """Decodes what `DifferencesEncoder` gave, untrusted."""
 
+    costs = None  # nobody can say what a part of a zstd stream is of
+
     def __init__(self, spec: GridSpec, payload: bytes) -> None:
         self._spec = spec
         self._last = np.zeros((spec.channels, spec.height, spec.width), np.uint8)

@@ -23,7 +23,7 @@ _SIGNATURES = {
     "pac_encode": (_SIZE, (_POINTER, _POINTER, _U32, _POINTER, _POINTER, _SIZE)),
     "pac_encode_end": (_SIZE, (_POINTER, _POINTER, _SIZE)),
     "pac_decode_begin": (ctypes.c_int, (_POINTER, _BYTES, _SIZE)),
-    "pac_decode": (ctypes.c_int, (_POINTER, _BYTES, _SIZE, _POINTER, _U32)),
+    "pac_decode_costs": (ctypes.c_int, (_POINTER, _BYTES, _SIZE, _POINTER, _U32, _POINTER)),
     "pac_decode_end": (ctypes.c_int, (_POINTER, _BYTES, _SIZE)),
     "pac_colour_to_rgb": (ctypes.c_int, (_POINTER, _POINTER, ctypes.c_int64)),
 }

@@ -1,7 +1,7 @@
 """What encoder and decoder both know before a GOP: a state of the engine after a list of segments was replayed."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ import numpy as np
 from pacodec import limits
 from pacodec.common.grids import Grids, GridSpec
 from pacodec.common.locks import ForkSafeLock
-from pacodec.engine.state import SegmentDecoder, SegmentEncoder, State
+from pacodec.engine.state import BlockCosts, SegmentDecoder, SegmentEncoder, State
 from pacodec.errors import CorruptFileError
 
 _BATCH_BYTES = 1 << 20
@@ -46,16 +46,20 @@ class Recording:
             found.update(segment.frames.to_bytes(8, "little") + len(segment.data).to_bytes(8, "little") + segment.data)
         return found.hexdigest()
 
-    def grids(self, state: State) -> Iterator[Grids]:
+    def grids(self, state: State, on_costs: Callable[[BlockCosts], None] | None = None) -> Iterator[Grids]:
         """All grids, uint8 [n, C, h, w] at a time, while `state`, for grids of this shape, learns from them.
+
+        `on_costs` takes what they took, see `SegmentDecoder.costs`.
 
         Raises CorruptFileError where the segments do not hold them.
         """
         step = max(1, _BATCH_BYTES // self.spec.size)
         for segment in self.segments:
-            decoder = SegmentDecoder(state, segment.data)
+            decoder = SegmentDecoder(state, segment.data, keep_costs=on_costs is not None)
             for first in range(0, segment.frames, step):
                 yield decoder.pull(min(step, segment.frames - first))
+                if on_costs is not None and decoder.costs is not None:
+                    on_costs(decoder.costs)
             decoder.finish()
 
 

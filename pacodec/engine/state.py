@@ -14,6 +14,11 @@ from pacodec.errors import CorruptFileError, LimitError
 
 Costs = NDArray[np.uint16]
 """What coding j where i was meant costs, in 1/256 bit, uint16 [256, 256]."""
+BlockCosts = NDArray[np.uint32]
+"""What grids took, in 1/256 bit, uint32 [n, blocks + 1]: the blocks of 8x8 codes row by row, of all channels together,
+and last what is of no block."""
+BLOCK = 8
+"""Codes of a side of the blocks in which the engine codes grids."""
 _BATCH_BYTES = 1 << 20
 """Output that is made room for at once; more only where one grid may take it."""
 
@@ -24,6 +29,11 @@ def state_bytes(spec: GridSpec) -> int:
     if not size:
         raise LimitError(f"the engine does not code grids of {spec.channels}x{spec.height}x{spec.width}")
     return size
+
+
+def block_count(spec: GridSpec) -> int:
+    """How many blocks of 8x8 codes a grid has."""
+    return -(-spec.height // BLOCK) * -(-spec.width // BLOCK)
 
 
 class State:
@@ -104,8 +114,11 @@ class SegmentEncoder:
 class SegmentDecoder:
     """Decodes a segment of untrusted bytes: damage need not raise, but may also end in other codes."""
 
-    def __init__(self, state: State, data: bytes) -> None:
-        self._state, self._data = state, data
+    costs: BlockCosts | None = None
+    """What each grid of the last `pull` took, where that is kept."""
+
+    def __init__(self, state: State, data: bytes, *, keep_costs: bool = False) -> None:
+        self._state, self._data, self._keep_costs = state, data, keep_costs
         if core().pac_decode_begin(state.pointer, data, len(data)):
             raise CorruptFileError("the bytes of a segment are no segment")
 
@@ -113,7 +126,11 @@ class SegmentDecoder:
         """The next n grids, uint8 [n, C, h, w]; CorruptFileError where the bytes visibly do not hold them."""
         spec = self._state.spec
         grids = np.empty((n, spec.channels, spec.height, spec.width), np.uint8)
-        if core().pac_decode(self._state.pointer, self._data, len(self._data), grids.ctypes.data, n):
+        costs = None
+        if self._keep_costs:
+            self.costs = np.empty((n, block_count(spec) + 1), np.uint32)
+            costs = self.costs.ctypes.data
+        if core().pac_decode_costs(self._state.pointer, self._data, len(self._data), grids.ctypes.data, n, costs):
             raise CorruptFileError("the bytes of a segment end before its grids")
         return grids
 
@@ -140,6 +157,10 @@ class GridDecoder(Protocol):
 
     Damage need not raise: it may also end in other codes, which is what the container's checksum of the grids is for.
     """
+
+    @property
+    def costs(self) -> "BlockCosts | None":
+        """What each grid of the last `pull` took, where that is known and kept."""
 
     def pull(self, n: int) -> Grids:
         """The next n grids, uint8 [n, C, h, w]; CorruptFileError where the payload cannot hold them."""

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+import numpy as np
+import zstandard
+
 from pacodec import limits
 from pacodec.common.grids import Grids, GridSpec
 from pacodec.common.locks import ForkSafeLock
 from pacodec.container import ENGINE, Gop, Header, Reader, StreamReader
 from pacodec.engine import (
+    BlockCosts,
     DifferencesDecoder,
     DifferencesEncoder,
     GridDecoder,
@@ -17,6 +21,7 @@ from pacodec.engine import (
     Segment,
     SegmentDecoder,
     State,
+    block_count,
     differences_memory,
     state_bytes,
 )
@@ -84,11 +89,21 @@ class GopDecoders:
     Safe to share between threads.
     """
 
-    def __init__(self, spec: GridSpec, model: ModelFile | None = None, reference: Sequence[Segment] = ()) -> None:
+    def __init__(
+        self,
+        spec: GridSpec,
+        model: ModelFile | None = None,
+        reference: Sequence[Segment] = (),
+        *,
+        keep_costs: bool = False,
+    ) -> None:
+        """With `keep_costs`, decoders of what the engine coded tell what each grid took."""
         self.spec, self._model, self._reference = spec, model, reference
         self._lock = ForkSafeLock()
         self._prior: Prior | None = None
         self._stored: list[bytes] = []
+        self._keep_costs = keep_costs
+        self._costs: list[list[bytes]] = []
 
     @property
     def memory(self) -> int:
@@ -105,7 +120,7 @@ class GopDecoders:
         """A decoder of a GOP, by its coder; UnsupportedError for an unknown one, CorruptFileError for wrong fields."""
         self.check()
         if gop.coder.name == ENGINE:
-            return _EngineDecoder(self.prior(), gop.payload)
+            return _EngineDecoder(self.prior(), gop.payload, self._keep_costs)
         if gop.coder.name == NONE:
             return DifferencesDecoder(self.spec, gop.payload)
         if gop.coder.name == REFERENCE:
@@ -128,9 +143,13 @@ class GopDecoders:
     def _replayed(self, base: Prior) -> Prior:
         """What is known after the file's reference, whose grids are kept for the GOPs that are the same."""
         state, stored = base.copy(), []
+        self._costs = []
         for segment in self._reference:
             keeper = DifferencesEncoder(self.spec, _FAST)
-            for grids in Recording(self.spec, [segment]).grids(state):
+            costs = list[bytes]()
+            self._costs.append(costs)
+            keep = (lambda more, costs=costs: costs.append(_packed(more))) if self._keep_costs else None
+            for grids in Recording(self.spec, [segment]).grids(state, keep):
                 keeper.push(grids)
             stored.append(keeper.finish())
         self._stored = stored
@@ -143,15 +162,48 @@ class GopDecoders:
         if self._reference[number].frames != gop.coded_frames or gop.payload:
             raise CorruptFileError("a GOP does not fit its segment of the reference")
         self.prior()
-        return DifferencesDecoder(self.spec, self._stored[number])
+        decoder = DifferencesDecoder(self.spec, self._stored[number])
+        return _CostedDecoder(decoder, self._costs[number], block_count(self.spec)) if self._keep_costs else decoder
+
+
+def _packed(costs: BlockCosts) -> bytes:
+    return zstandard.ZstdCompressor(_FAST).compress(costs.data)
+
+
+class _CostedDecoder:
+    """A decoder beside what its grids once took, packed in parts."""
+
+    def __init__(self, decoder: GridDecoder, parts: Sequence[bytes], blocks: int) -> None:
+        self._decoder, self._parts, self._blocks = decoder, iter(parts), blocks
+        self._left: BlockCosts | None = None
+        self.costs: BlockCosts | None = None
+
+    def pull(self, n: int) -> Grids:
+        """The next n grids, uint8 [n, C, h, w]."""
+        grids = self._decoder.pull(n)
+        while self._left is None or len(self._left) < n:
+            data = zstandard.ZstdDecompressor().decompress(next(self._parts))
+            more = np.frombuffer(data, np.uint32).reshape(-1, self._blocks + 1)
+            self._left = more if self._left is None else np.concatenate([self._left, more])
+        self.costs, self._left = self._left[:n], self._left[n:]
+        return grids
+
+    def finish(self) -> None:
+        """Check that nothing follows."""
+        self._decoder.finish()
 
 
 class _EngineDecoder:
     """A segment that begins from a prior, whose state's memory is given back after the last grid."""
 
-    def __init__(self, prior: Prior, payload: bytes) -> None:
+    def __init__(self, prior: Prior, payload: bytes, keep_costs: bool) -> None:
         self._prior, self._state = prior, prior.copy()
-        self._decoder = SegmentDecoder(self._state, payload)
+        self._decoder = SegmentDecoder(self._state, payload, keep_costs=keep_costs)
+
+    @property
+    def costs(self) -> BlockCosts | None:
+        """What each grid of the last `pull` took, where that is kept."""
+        return self._decoder.costs
 
     def pull(self, n: int) -> Grids:
         return self._decoder.pull(n)
@@ -176,7 +228,7 @@ def model_of(header: Header, embedded: bytes | None, given: str | None = None) -
     return library.find_by_hash(header.model.sha256, header.model.name, given)
 
 
-def decoders_of(reader: Reader | StreamReader, model: ModelFile | None) -> Decoders:
+def decoders_of(reader: Reader | StreamReader, model: ModelFile | None, *, keep_costs: bool = False) -> Decoders:
     """What the GOPs of an open file are decoded with; `model` is the one that its header names.
 
     CorruptFileError where the file's reference is lost, or a base layer is not described as it should be; LimitError
@@ -190,4 +242,4 @@ def decoders_of(reader: Reader | StreamReader, model: ModelFile | None) -> Decod
     info, parts = reader.header.reference, reader.reference()
     frames = [] if info is None else [frames for frames, _ in info.segments]
     segments = [Segment(count, data) for count, data in zip(frames, parts, strict=True)]
-    return GopDecoders(reader.header.grid, model, segments)
+    return GopDecoders(reader.header.grid, model, segments, keep_costs=keep_costs)

@@ -315,10 +315,29 @@ int pac_decode_begin(void *state, const uint8_t *data, size_t size)
 
 int pac_decode(void *state, const uint8_t *data, size_t size, uint8_t *grids, uint32_t count)
 {
+    return pac_decode_costs(state, data, size, grids, count, NULL);
+}
+
+int pac_decode_costs(void *state, const uint8_t *data, size_t size, uint8_t *grids, uint32_t count, uint32_t *costs)
+{
     View view = view_of(state, input(data, size), NULL);
     size_t grid = (size_t)view.state->channels * view.state->height * view.state->width;
-    for (uint32_t i = 0; i < count && !overrun(state, size); i++)
+    const size_t blocks = (size_t)view.state->rows * view.state->columns;
+    for (uint32_t i = 0; i < count && !overrun(state, size); i++) {
+        uint64_t position = 0;
+        if (costs) {
+            view.spent = costs + i * (blocks + 1);
+            memset(view.spent, 0, 4 * (blocks + 1));
+            position = coder_position(&view.state->coder);
+        }
         code_grid(&view, grids + i * grid);
+        if (costs) {
+            uint64_t rest = coder_position(&view.state->coder) - position;
+            for (size_t block = 0; block < blocks; block++)
+                rest -= view.spent[block];
+            view.spent[blocks] = (uint32_t)rest;
+        }
+    }
     return overrun(state, size);
 }
 

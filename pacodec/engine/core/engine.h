@@ -46,6 +46,9 @@ size_t pac_encode_end(void *state, uint8_t *out, size_t capacity);
  * visibly no segment of so many grids: damage may also go unseen and end in other codes. */
 int pac_decode_begin(void *state, const uint8_t *data, size_t size);
 int pac_decode(void *state, const uint8_t *data, size_t size, uint8_t *grids, uint32_t count);
+/* As pac_decode; where `costs` is not NULL, it is told besides what each grid took, in 1/256 bit: [count][blocks + 1], the
+ * blocks of 8x8 codes row by row, of all channels together, and last what was of no block. */
+int pac_decode_costs(void *state, const uint8_t *data, size_t size, uint8_t *grids, uint32_t count, uint32_t *costs);
 int pac_decode_end(void *state, const uint8_t *data, size_t size);
 
 #endif

@@ -613,6 +613,7 @@ ALWAYS_INLINE void code_blocks(View *view, const uint8_t *grid, uint8_t *now, co
             const uint32_t place_in_plane = (y + MARGIN_Y) * stride + x + MARGIN_X;
             int changed = state->blank != 0;
             uint32_t copied = 0;
+            uint64_t position = view->spent ? coder_position(&state->coder) : 0;
             if (!state->blank) {
                 if (grid)
                     for (uint32_t i = 0; i < rows && !changed; i++)
@@ -621,6 +622,8 @@ ALWAYS_INLINE void code_blocks(View *view, const uint8_t *grid, uint8_t *now, co
                                              last + plane * view->plane + place_in_plane + i * stride, columns) != 0;
                 changed = code_flag(view, block, row, column, changed);
             }
+            if (view->spent)
+                position = spend(view, y, x, position);
             block->changed = (uint8_t)changed;
             block->copied = 0;
             block->count = 0;
@@ -650,6 +653,8 @@ ALWAYS_INLINE void code_blocks(View *view, const uint8_t *grid, uint8_t *now, co
                 }
             }
             copied = code_copied(view, block, count, copied);
+            if (view->spent)
+                spend(view, y, x, position);
             if (!copied)
                 continue;
             block->copied = (uint8_t)copied;
@@ -681,6 +686,7 @@ ALWAYS_INLINE void code_pixels(View *view, const uint8_t *grid, uint8_t *now, co
             if (!block->changed || block->copied)
                 continue;
             const uint32_t end = least(column * BLOCK + BLOCK, state->width);
+            const uint64_t position = view->spent ? coder_position(&state->coder) : 0;
             for (uint32_t x = column * BLOCK; x < end; x++) {
                 const size_t at = (size_t)(y + MARGIN_Y) * state->stride + x + MARGIN_X, code = (size_t)y * state->width + x;
                 uint32_t meant = 0;
@@ -691,6 +697,8 @@ ALWAYS_INLINE void code_pixels(View *view, const uint8_t *grid, uint8_t *now, co
                 if (planes == 2)
                     now[at + view->plane] = (uint8_t)(label >> 8);
             }
+            if (view->spent)
+                spend(view, y, column * BLOCK, position);
         }
 }
 

@@ -97,7 +97,10 @@ void CODE_NUMBERS(View *view, uint8_t *grid)
                 x.planar = (uint32_t)clamp((int32_t)(x.left + x.up) - (int32_t)x.up_left, 0, 255);
                 x.moved = (uint32_t)clamp((int32_t)(x.last + x.left) - *(l - 1), 0, 255);
                 uint8_t *code = grid + ((size_t)channel * height + row) * width + column;
+                const uint64_t position = view->spent ? coder_position(&state->coder) : 0;
                 uint32_t value = code_number(view, &x, view->stream.input ? 0 : *code);
+                if (view->spent)
+                    spend(view, row, column, position);
                 now[at] = (uint8_t)value;
                 *code = (uint8_t)value;
             }

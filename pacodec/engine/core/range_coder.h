@@ -78,6 +78,23 @@ static inline uint32_t code_raw(Coder *coder, Stream *stream, uint32_t value, in
     return result;
 }
 
+/* How far a decoder is, in 1/256 bit: what it took of its input, less what the interval leaves open. */
+static inline uint64_t coder_position(const Coder *coder)
+{
+    uint64_t range = (uint64_t)coder->high - coder->low + 1;
+    uint32_t whole = 0, digits = 0;
+    while (range >> whole > 1)
+        whole++;
+    /* log2 a binary digit at a time: squaring a number in [1, 2), here scaled by 2^31, doubles its logarithm. */
+    uint64_t y = range << 31 >> whole;
+    for (int i = 0; i < 8; i++) {
+        y = y * y >> 31;
+        digits = digits << 1 | (uint32_t)(y >> 32);
+        y >>= y >> 32;
+    }
+    return (coder->taken << 11) + (32 << 8) - (whole << 8 | digits);
+}
+
 static inline void coder_finish(const Coder *coder, Stream *stream)
 {
     for (int i = 0; i < CODER_BYTES; i++)

@@ -66,9 +66,18 @@ typedef struct {
     Block *blocks;
     uint8_t *levels;           /* channels that are numbers: this grid, the last and the one before */
     const uint16_t *costs;
+    uint32_t *spent;           /* NULL, or for each block what it has taken of this grid, in 1/256 bit */
     Stream stream;
     Decision decision;
 } View;
+
+/* Enter what was taken since `from`, a position of the coder, as a block's. Returns the position now. */
+static inline uint64_t spend(const View *view, uint32_t row, uint32_t column, uint64_t from)
+{
+    uint64_t now = coder_position(&view->state->coder);
+    view->spent[(row / BLOCK) * view->state->columns + column / BLOCK] += (uint32_t)(now - from);
+    return now;
+}
 
 /* One grid of labels, or the channels of a grid that are numbers, in whichever direction the stream goes. */
 typedef void CodeGrid(View *view, uint8_t *grid);

@@ -1,0 +1,1 @@
+"""`pacodec play`: a file in the browser, exactly as it is, with what it says of where its bits went."""
