@@ -34,7 +34,7 @@ from pacodec.video.reader import VideoReader
 from pacodec.video.sequence import is_pattern
 
 if TYPE_CHECKING:
-    from pacodec.base_layer.choose_codec import GridTrial, SourceProbe
+    from pacodec.base_layer.choose_codec import GridTrial, SourceProbe, Untried
     from pacodec.base_layer.pipeline import BaseLayerPlan
 
 STREAM_HEAD = 2 * SAMPLE_FRAMES
@@ -113,10 +113,10 @@ class _Ways:
         """The transforms to code grids, see `choose_transform`."""
         return choose_transform(self.footage, self.options)
 
-    def _grid_trial(self, footage: "SourceProbe") -> "GridTrial | None":
+    def _grid_trial(self, footage: "SourceProbe") -> "GridTrial | Untried":
         from pacodec.gop.choose_transform import grid_trial
 
-        return grid_trial(footage, lambda: (self.choices[0], self.footage.gops), self.options)
+        return grid_trial(footage, lambda: (self.choices[0], self.footage.gops))
 
 
 def _encode_file(
@@ -175,7 +175,7 @@ def _encode_stream(
 
         frames = [event for event in head if isinstance(event, Frame)]
         footage = probe_head(frames, reader.format, reader.frames_hint)
-        decision = decide(footage, options, lambda footage: grid_trial(footage, lambda: (choice(), 0), options))
+        decision = decide(footage, options, lambda footage: grid_trial(footage, lambda: (choice(), 0)))
         way = replace(decision.plans[0], most=math.inf) if decision.plans else None
     return _write(reader, chain(head, events), target, way or choice(), options, progress)
 

@@ -1,16 +1,17 @@
 """GOPs of standard codecs' packets: our own AV1 and H.264, the source's packets, and which of them is used."""
 
 import os
+import re
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 from clips import grain, lossy_clip, make_clip
-from conftest import cli, make_video, run, screen
+from conftest import COLOURS, cli, make_video, run, screen
 
 import pacodec
-from pacodec.base_layer.choose_codec import decide, probe
+from pacodec.base_layer.choose_codec import GridTrial, Untried, decide, probe
 from pacodec.base_layer.encoders import LADDER
 from pacodec.base_layer.source_packets import SourcePackets
 from pacodec.base_layer.stream import StoredPacket, pack, pack_obus, unpack, unpack_obus
@@ -274,16 +275,30 @@ def test_info_says_what_the_gops_are(coded):
 
 def test_code_grids_are_used_where_they_are_smaller(camera):
     footage = probe(str(camera))
-    decision = decide(footage, EncodeOptions(), lambda footage: None)
+    decision = decide(footage, EncodeOptions(), lambda footage: Untried.HOPELESS)
     assert [plan.coder for plan in decision.plans][:1] == ["av1"]
-
-    class Small:
-        bytes, psnr, exact = 10, 50.0, False
-
-    decision = decide(footage, EncodeOptions(), lambda footage: Small())
+    decision = decide(footage, EncodeOptions(), lambda footage: GridTrial(10, 50.0, exact=False))
     assert decision.plans == []
     assert [plan.coder for plan in decision.others] == ["av1", "source"]
     assert 10 < decision.most < video_bytes(camera)
+
+
+def test_nothing_is_tried_beside_a_model_but_the_source_stays_in_reserve(camera):
+    decision = decide(probe(str(camera)), EncodeOptions(), lambda footage: Untried.KNOWN)
+    assert decision.plans == []
+    assert [plan.coder for plan in decision.others] == ["source"]
+
+
+def test_what_is_busy_beside_the_stretches_counts(tmp_path):
+    rng = np.random.default_rng(1)
+    pictures = [screen(0, 320, 240)]
+    for number in range(1, 64):
+        pictures.append(pictures[-1].copy())
+        for top, left in rng.integers(0, 28, (40 if 50 <= number < 62 else 1, 2)) * 8:
+            pictures[-1][top : top + 8, left : left + 8] = COLOURS[rng.integers(0, len(COLOURS), (8, 8))]
+    report = pacodec.encode(str(make_video(tmp_path / "in.mp4", pictures)), str(tmp_path / "out.pac"))
+    (estimate,) = re.findall(r"a palette \(exact\) about ([0-9.]+) kB", report.reason)
+    assert report.bytes / 1.5 < 1000 * float(estimate) < 1.5 * report.bytes
 
 
 def test_a_pipe_is_judged_by_its_first_frames(camera, tmp_path):

@@ -4,8 +4,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from fractions import Fraction
 from itertools import islice
+from statistics import mean
+from typing import NamedTuple
 
 import av
 from av.codec import Codec
@@ -54,7 +57,8 @@ class SourceProbe:
     """What is known of a source beforehand.
 
     `packet_bytes` are those of its video packets, None where these are not kept; `colour` is how its own samples become
-    RGB, None where that is not known; `lossy` says that its codec is.
+    RGB, None where that is not known; `lossy` says that its codec is. `activity` is how many times more bytes its
+    packets have on average than those of the stretches, which may miss what is busy.
     """
 
     frames: int
@@ -65,6 +69,7 @@ class SourceProbe:
     colour: Colour | None
     stretches: list[Stretch]
     pictures: CodedPictures
+    activity: float = 1.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -88,8 +93,25 @@ class GridTrial:
     exact: bool
 
 
-GridTrials = Callable[[SourceProbe], GridTrial | None]
-"""Tries code grids on footage; None where they cannot be what is smallest."""
+class Untried(Enum):
+    """Why code grids were not tried."""
+
+    KNOWN = auto()
+    """A model knows the footage, beside which nothing needs to be tried."""
+    HOPELESS = auto()
+    """They cannot be what is smallest."""
+
+
+GridTrials = Callable[[SourceProbe], GridTrial | Untried]
+"""Tries code grids on footage."""
+
+
+class _Packet(NamedTuple):
+    """One of a source's video packets: its time in ticks, its bytes."""
+
+    pts: int | None
+    size: int
+    keyframe: bool
 
 
 @dataclass(frozen=True)
@@ -107,14 +129,18 @@ class Decision:
 
 def probe(source: str, frame_rate: Fraction | None = None) -> SourceProbe:
     """Read a source's packets, where FFmpeg reads it, and some of its pictures; errors as of `VideoReader`."""
-    sizes, codec, rate = _packets(source, frame_rate)
+    packets, codec, rate = _packets(source, frame_rate)
     with VideoReader(source, frame_rate) as reader:
         rate = rate or reader.format.frame_rate
-        frames = len(sizes) or reader.frames_hint or 1
+        frames = len(packets) or reader.frames_hint or 1
         first = [(frame.native, frame.rgb) for frame in islice(_pictures(reader), _length(reader.format, frames))]
     stretches: list[Stretch] = [first]
-    if sizes and frames > STRETCHES * len(first) and len(second := _middle(source, len(first))) > 1:
-        stretches.append(second)
+    starts = [min((packet.pts for packet in packets if packet.pts is not None), default=None)]
+    if packets and frames > STRETCHES * len(first):
+        start, second = _middle(source, len(first))
+        if len(second) > 1:
+            stretches.append(second)
+            starts.append(start)
     own = first[0][0]
     colour = None if own is None else Colour.of(own)
     return SourceProbe(
@@ -122,11 +148,26 @@ def probe(source: str, frame_rate: Fraction | None = None) -> SourceProbe:
         seconds=float(frames / (rate or _USUAL_RATE)),
         frame_rate=rate,
         lossy=codec is not None and codec.lossy,
-        packet_bytes=sum(sizes) if codec and codec.canonical_name in DECODERS and colour else None,
+        packet_bytes=sum(packet.size for packet in packets)
+        if codec and codec.canonical_name in DECODERS and colour
+        else None,
         colour=colour,
         stretches=stretches,
         pictures=CodedPictures(own, *first[0][1].shape[:2]),
+        activity=_activity(packets, starts, len(first)),
     )
+
+
+def _activity(packets: Sequence[_Packet], starts: Sequence[int | None], frames: int) -> float:
+    """Bytes of a packet, on average, over those of one in stretches that begin at these times, keyframes apart."""
+    shown = sorted((packet.pts, packet.size) for packet in packets if packet.pts is not None and not packet.keyframe)
+    tried = [size for start in starts if start is not None for size in _from(start, shown, frames)]
+    return mean(size for _, size in shown) / mean(tried) if tried else 1.0
+
+
+def _from(start: int, shown: Sequence[tuple[int, int]], count: int) -> list[int]:
+    """So many sizes in a row from a time on."""
+    return list(islice((size for pts, size in shown if pts >= start), count))
 
 
 def probe_head(head: Sequence[Frame], video: VideoFormat, frames: int | None) -> SourceProbe:
@@ -146,20 +187,20 @@ def probe_head(head: Sequence[Frame], video: VideoFormat, frames: int | None) ->
     )
 
 
-def _packets(source: str, frame_rate: Fraction | None) -> tuple[list[int], Codec | None, Fraction | None]:
-    """Bytes of each packet of the video, its codec, its frame rate; nothing where other than FFmpeg reads it."""
+def _packets(source: str, frame_rate: Fraction | None) -> tuple[list[_Packet], Codec | None, Fraction | None]:
+    """The packets of the video, its codec, its frame rate; nothing where other than FFmpeg reads it."""
     with closing(open_frame_source(source, frame_rate)) as footage:
         if not isinstance(footage, FfmpegSource):
             return [], None, None
     container, video = open_video(source)
     with closing(container):
-        sizes = []
+        packets: list[_Packet] = []
         try:
             for packet in container.demux(video):
-                sizes += [packet.size] if packet.size else []
+                packets += [_Packet(packet.pts, packet.size, packet.is_keyframe)] if packet.size else []
         except (FFmpegError, OSError):
             pass  # the reader will say what is wrong with it
-        return sizes, video.codec_context.codec, video.average_rate or video.guessed_rate or None
+        return packets, video.codec_context.codec, video.average_rate or video.guessed_rate or None
 
 
 def _pictures(reader: VideoReader) -> Iterator[Frame]:
@@ -177,9 +218,9 @@ def decide(footage: SourceProbe, options: EncodeOptions, grids: GridTrials) -> D
 
     A plan that does not hold what it promised is to be followed by the next one, the last by code grids.
     """
-    grid = grids(footage)
+    tried = grids(footage)
+    grid, known = (tried if isinstance(tried, GridTrial) else None), tried is Untried.KNOWN
     exact_grid = grid is not None and grid.exact
-    known = grid is not None and not grid.bytes  # to a model, beside which no encoder need be tried
     quality = options.quality or (DEFAULT_QUALITY if footage.lossy and not exact_grid else EXACT_QUALITY)
     target = 0.0 if options.quality is None and options.min_psnr is not None else LADDER[quality]
     target = max(target, (options.min_psnr or 0.0) + _FLOOR_MARGIN)
@@ -203,7 +244,9 @@ def decide(footage: SourceProbe, options: EncodeOptions, grids: GridTrials) -> D
         )
         plans.append((size, plan))
     serves = grid is not None and (grid.exact or (not options.lossless and grid.psnr >= target - _SHORT))
-    most = grid.bytes if grid is not None and (serves or not plans) else float("inf")
+    most = grid.bytes if grid is not None and (serves or not plans) else math.inf
+    if known:
+        most = 0.0
     plans.sort(key=lambda each: each[0])
     notes = _notes(footage, trial, grid, target)
     order = [plan.coder for size, plan in plans if size < most]
@@ -229,7 +272,7 @@ def _trial(footage: SourceProbe, target: float, effort: int) -> tuple[CodedPictu
         except EstimateError:
             continue
         if trial.psnr >= target - _SHORT:
-            return pictures, trial
+            return pictures, replace(trial, frame_bytes=trial.frame_bytes * footage.activity)
     return None
 
 
@@ -243,7 +286,7 @@ def _notes(footage: SourceProbe, trial: EncoderTrial | None, grid: GridTrial | N
         notes[codec] = f"{name} at {target:.1f} dB about {takes}"
     if footage.packet_bytes is not None:
         notes[SOURCE] = f"the source's own packets {_size(footage.packet_bytes)}"
-    if grid is not None and grid.bytes:
+    if grid is not None:
         quality = "exact" if grid.exact else f"{grid.psnr:.1f} dB"
         notes["grids"] = f"a palette ({quality}) about {_size(grid.bytes)}"
     return notes
@@ -253,16 +296,16 @@ def _size(count: float) -> str:
     return f"{count / _MEGA:.1f} MB" if count >= _MEGA else f"{count / _KILO:.1f} kB"
 
 
-def _middle(source: str, length: int) -> Stretch:
-    """So many pictures in a row from the middle on."""
+def _middle(source: str, length: int) -> tuple[int | None, Stretch]:
+    """So many pictures in a row from the middle on, and the time of the first in ticks."""
     container, video = open_video(source)
     with closing(container):
         frames = list(islice(_frames_from_middle(container, video), length))
     if not frames:
-        return []
+        return None, []
     size = frames[0].width, frames[0].height
     to_rgb = RgbConverter(*size)
-    return [
+    return frames[0].pts, [
         (None if (frame.width, frame.height) != size or has_alpha(frame) else frame, to_rgb(frame)) for frame in frames
     ]
 

@@ -28,7 +28,7 @@ from PIL import Image as Pillow
 from PIL import features
 
 import pacodec
-from pacodec.base_layer.choose_codec import decide, probe
+from pacodec.base_layer.choose_codec import Untried, decide, probe
 from pacodec.base_layer.pipeline import BaseLayerPipeline
 from pacodec.common.media import Image
 from pacodec.errors import EstimateError, UsageError
@@ -319,7 +319,7 @@ class BaseLayerCodec:
         """One packet, the file; EstimateError where no encoder reaches that quality."""
         options = EncodeOptions(quality=self.quality, jobs=1)
         footage = replace(probe(str(clip.video)), packet_bytes=None)
-        plans = decide(footage, options, lambda footage: None).plans
+        plans = decide(footage, options, lambda footage: Untried.HOPELESS).plans
         if not plans:
             raise EstimateError(f"no encoder of the base layer reaches quality {self.quality}")
         file = BytesIO()

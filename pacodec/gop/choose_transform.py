@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.base_layer.choose_codec import GridTrial, SourceProbe
+from pacodec.base_layer.choose_codec import GridTrial, SourceProbe, Untried
 from pacodec.base_layer.encoders import Stretch
 from pacodec.common.files import naming
 from pacodec.common.media import Image
@@ -248,20 +248,15 @@ _HOPELESS_COLOURS = 4096
 """A picture of more colours, of a source that was lossily coded, is not tried."""
 
 
-def grid_trial(
-    footage: SourceProbe, chosen: Callable[[], tuple[TransformChoice, int]], options: EncodeOptions
-) -> GridTrial | None:
-    """Tries what would be chosen, given with how many GOPs that makes (0: not known); None where that is hopeless.
-
-    Where a model knows the footage, nothing else is to be tried: then the trial is of no bytes.
-    """
+def grid_trial(footage: SourceProbe, chosen: Callable[[], tuple[TransformChoice, int]]) -> GridTrial | Untried:
+    """Tries what would be chosen, given with how many GOPs that makes (0: not known)."""
     pictures = [rgb for stretch in footage.stretches for _, rgb in stretch]
     hopeless = footage.lossy and _is_rich(pictures[0])
     if hopeless and matching_model(pictures[:: max(1, len(pictures) // 8)]) is None:
-        return None
+        return Untried.HOPELESS
     choice, gops = chosen()
     if choice.model is not None:
-        return GridTrial(0, np.inf, exact=options.lossless)
+        return Untried.KNOWN
     transform = copy.deepcopy(choice.transform)  # what it learns here must not count
     prior = model_prior(choice.model, transform.spec)
     encoding = GopEncoding(transform, prior, candidates(choice.exchange, 1), fallback=False)
@@ -277,7 +272,8 @@ def grid_trial(
         frames += len(part) - 1
         lost += Distortion.of_errors(whole.errors, np.ones(len(part), np.int64))
     gops = max(1, gops)
-    size = gops * keys / len(footage.stretches) + max(0, footage.frames - gops) * others / max(1, frames)
+    frame_bytes = footage.activity * others / max(1, frames)
+    size = gops * keys / len(footage.stretches) + max(0, footage.frames - gops) * frame_bytes
     return GridTrial(size, lost.psnr, exact=not lost.total)
 
 

@@ -167,19 +167,26 @@ def learn_palette(
 def _spread(points: NDArray[np.float64], counts: NDArray[np.int64], k: int) -> NDArray[np.float64]:
     centres = np.empty((k, 3))
     centres[0] = points[np.argmax(counts)]
-    distance = np.square(points - centres[0]).sum(1)
+    norms = np.square(points).sum(1)
+
+    def distances(centre: NDArray[np.float64]) -> NDArray[np.float64]:
+        # Exact: all of them are integers.
+        return np.asarray(norms - points @ (2 * centre) + centre @ centre, np.float64)
+
+    distance = distances(centres[0])
     for index in range(1, k):
         centres[index] = points[np.argmax(distance * counts)]
-        np.minimum(distance, np.square(points - centres[index]).sum(1), out=distance)
+        np.minimum(distance, distances(centres[index]), out=distance)
     return centres
 
 
-def nearest_colours(points: NDArray[Any], palette: NDArray[Any], chunk: int = 1 << 14) -> NDArray[np.int64]:
-    """Index of the nearest palette entry [K, 3] for each of the points [N, 3]."""
+def nearest_colours(points: NDArray[Any], palette: NDArray[Any], chunk: int = 1 << 8) -> NDArray[np.int64]:
+    """Index of the nearest palette entry [K, 3] for each of the points [N, 3]; a chunk's distances fit into a cache."""
     centres = palette.astype(np.float64)
-    norms = np.square(centres).sum(1)
+    norms, doubled = np.square(centres).sum(1), 2 * centres.T
     labels = np.empty(len(points), np.int64)
     for start in range(0, len(points), chunk):
-        part = points[start : start + chunk].astype(np.float64)
-        labels[start : start + chunk] = np.argmin(norms - 2 * (part @ centres.T), axis=1)
+        closeness = points[start : start + chunk].astype(np.float64) @ doubled
+        closeness -= norms
+        labels[start : start + chunk] = closeness.argmax(axis=1)
     return labels
