@@ -22,7 +22,7 @@ from pacodec.container.identify import check_pac_target
 from pacodec.decoder import Decoder
 from pacodec.errors import CorruptFileError, EstimateError, QualityError, UsageError
 from pacodec.gop.choose_transform import TransformChoice, choose_transform
-from pacodec.gop.feed import PackedFrames
+from pacodec.gop.feed import ArrayFrames
 from pacodec.gop.pipeline import Pipeline
 from pacodec.gop.resume import PART_SUFFIX, Unfinished, unfinished
 from pacodec.gop.survey import SAMPLE_FRAMES, Survey, survey
@@ -193,7 +193,7 @@ def _head(events: Iterator[Frame | AudioPacket]) -> tuple[list[Frame | AudioPack
     return head, pictures[:: 2 if len(pictures) > SAMPLE_FRAMES else 1]
 
 
-def encode_frames(source: PackedFrames, target: str, options: EncodeOptions) -> EncodeReport:
+def encode_frames(source: ArrayFrames, target: str, options: EncodeOptions) -> EncodeReport:
     """Encode frames as they come into the .pac file `target`, which appears when it is complete, or not at all.
 
     Lossless coding begins with labels for the colours there are, which is quick. Frames that bring more colours than

@@ -36,6 +36,8 @@ MAX_REFERENCE_SEGMENTS = 1 << 12
 """Segments of a reference."""
 MAX_REFERENCE_FRAMES = 1 << 16
 """Frames of all segments of a reference."""
+MAX_CHUNK_BYTES = 2 * GIB
+"""The RGB pictures of one chunk of an array."""
 MAX_IMAGE_BYTES = 1 * GIB
 """An animated image file that is decoded from memory."""
 MAX_AUDIO_STREAMS = 32

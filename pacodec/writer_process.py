@@ -15,7 +15,7 @@ from pacodec import errors
 from pacodec.common.layout import ArrayLayout
 from pacodec.encoder import encode_frames
 from pacodec.errors import FileAccessError, PacodecError, UsageError
-from pacodec.gop.feed import FrameQueue, PackedFrames
+from pacodec.gop.feed import ArrayFrames, FrameQueue, unpacked
 from pacodec.gop.parallel import Stopped
 from pacodec.options import EncodeOptions
 from pacodec.reports import EncodeReport
@@ -126,7 +126,8 @@ def main() -> None:
         assert options.frame_rate is not None
         result: dict[str, Any]
         try:
-            frames = PackedFrames(stream, ArrayLayout(tuple(told["shape"])), options.frame_rate)
+            layout = ArrayLayout(tuple(told["shape"]))
+            frames = ArrayFrames(unpacked(stream, layout.shape), layout, options.frame_rate)
             result = {"report": asdict(encode_frames(frames, told["target"], options))}
         except PacodecError as error:
             result = {"error": type(error).__name__, "message": str(error)}

@@ -6,7 +6,7 @@ What waits is packed, so that a program that makes frames in bursts, or faster t
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from typing import BinaryIO
 
@@ -74,7 +74,7 @@ class FrameQueue:
             self._changed.notify_all()
 
     def chunks(self) -> Iterator[bytes]:
-        """What `PackedFrames` reads, piece by piece, to its end."""
+        """What `unpacked` reads, piece by piece, to its end."""
         while True:
             with self._changed:
                 self._wait(lambda: bool(self._packed) or (self._ended and not self.held))
@@ -116,33 +116,38 @@ class FrameQueue:
             raise Stopped
 
 
-class PackedFrames:
-    """A source of frames, see `EncoderInput`, out of a `FrameQueue`; they are one unit of its time base apart."""
+class ArrayFrames:
+    """A source of frames, see `EncoderInput`, that are arrays; they are one unit of its time base apart."""
 
     frames_hint: int | None = None
     source_bytes: int | None = None
 
-    def __init__(self, stream: BinaryIO, layout: ArrayLayout, frame_rate: Fraction) -> None:
-        """Reads the chunks that `stream` brings of arrays uint8 [*layout.shape], `frame_rate` a second."""
-        self._stream, self.layout = stream, layout
+    def __init__(self, arrays: Iterable[Arrays], layout: ArrayLayout, frame_rate: Fraction) -> None:
+        """Frames uint8 [*layout.shape], `frame_rate` a second."""
+        self._arrays, self.layout = arrays, layout
         self.format = VideoFormat(layout.width, layout.height, 1 / frame_rate, frame_rate, array=layout.shape)
         self.warnings: list[str] = []
 
     def __iter__(self) -> Iterator[Frame | AudioPacket]:
-        """The frames; PacodecError where the stream breaks off, because whoever fed it did."""
-        number = 0
-        while True:
-            sizes = self._stream.read(_SIZES.size)
-            if len(sizes) < _SIZES.size:
-                raise PacodecError("the program that wrote frames gave up")
-            count, length = _SIZES.unpack(sizes)
-            if not count:
-                return
-            data = self._stream.read(length)
-            if len(data) < length:
-                raise PacodecError("the program that wrote frames gave up")
-            packed = np.frombuffer(zstandard.ZstdDecompressor().decompress(data), np.uint8)
-            arrays = np.add.accumulate(packed.reshape(count, *self.layout.shape), axis=0, dtype=np.uint8)
-            for array in arrays:
-                yield Frame(self.layout.to_picture(array), number, 1)
-                number += 1
+        """The frames, and what goes wrong with the arrays."""
+        for number, array in enumerate(self._arrays):
+            yield Frame(self.layout.to_picture(array), number, 1)
+
+
+def unpacked(stream: BinaryIO, shape: tuple[int, ...]) -> Iterator[Arrays]:
+    """The arrays uint8 [*shape] of a `FrameQueue`, whose chunks the stream brings.
+
+    PacodecError where it breaks off, because whoever fed it did.
+    """
+    while True:
+        sizes = stream.read(_SIZES.size)
+        if len(sizes) < _SIZES.size:
+            raise PacodecError("the program that wrote frames gave up")
+        count, length = _SIZES.unpack(sizes)
+        if not count:
+            return
+        data = stream.read(length)
+        if len(data) < length:
+            raise PacodecError("the program that wrote frames gave up")
+        packed = np.frombuffer(zstandard.ZstdDecompressor().decompress(data), np.uint8)
+        yield from np.add.accumulate(packed.reshape(count, *shape), axis=0, dtype=np.uint8)
