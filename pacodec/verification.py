@@ -10,12 +10,16 @@ from pacodec.gop.check import picture_check
 from pacodec.gop.coding import decode_gop
 from pacodec.gop.priors import decoders_of, model_of
 from pacodec.models.files import ModelFile
+from pacodec.reports import ProgressCallback
 
 
-def verify(path: str | Path, *, model: str | None = None) -> list[str]:
+def verify(
+    path: str | Path, *, model: str | None = None, progress: ProgressCallback = lambda done, total: None
+) -> list[str]:
     """Everything wrong with the file, a line each; empty for a good one.
 
-    `model` is a name or path of the model that a file needs, where it is not found.
+    `model` is a name or path of the model that a file needs, where it is not found. `progress` is called with frames
+    checked and all frames.
 
     Checks every CRC and the index, decodes all codes against the checksums taken when they were encoded, and sees
     whether pictures can be made of them. The networks of autoencoders do not run for that; and where such a model is
@@ -25,10 +29,12 @@ def verify(path: str | Path, *, model: str | None = None) -> list[str]:
     ModelError or LimitError.
     """
     with naming(path), Reader(path) as reader:
-        return container.verify(reader) or verify_codes(reader, _model(reader, model))
+        return container.verify(reader) or verify_codes(reader, _model(reader, model), progress)
 
 
-def verify_codes(reader: Reader, model: ModelFile | None) -> list[str]:
+def verify_codes(
+    reader: Reader, model: ModelFile | None, progress: ProgressCallback = lambda done, total: None
+) -> list[str]:
     """The GOPs whose codes do not decode to what was encoded, or that no pictures can be made of, a line each.
 
     `model` is the one that the header names, None where that is an autoencoder that is not found. Raises
@@ -36,7 +42,8 @@ def verify_codes(reader: Reader, model: ModelFile | None) -> list[str]:
     """
     pictures, decoders = picture_check(reader.header, model), decoders_of(reader, model)
     problems = list[str]()
-    for number in range(len(reader.gops)):
+    for number, entry in enumerate(reader.gops):
+        progress(entry.first_frame, reader.frames)
         try:
             gop = reader.gop(number)
         except PacodecError as error:

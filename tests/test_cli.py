@@ -1,6 +1,7 @@
 """The command line: what it prints, where, its exit codes, and what it does not import."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -333,3 +334,24 @@ def test_palettes_need_neither_torch_nor_cv2(screens, tmp_path):
 def test_the_package_runs_as_a_module():
     done = subprocess.run([sys.executable, "-P", "-m", "pacodec", "--version"], capture_output=True, check=True)
     assert pacodec.__version__ in done.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["en"], ["plain", "encode"]),
+        (["decode", "--keep"], ["plain", "--keep-going"]),
+        (["encode", "-q"], ["plain", "-q"]),
+        (["play", "some.p"], ["file", "some.p"]),
+        (["batch", "-o", "some"], ["file", "some"]),
+    ],
+)
+def test_shells_complete(words: list[str], found: list[str]) -> None:
+    asked = {
+        "_PACODEC_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(["pacodec", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
+    script = "from pacodec.cli import main; main(prog_name='pacodec')"
+    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, **asked}, capture_output=True, check=True)
+    assert found == done.stdout.decode().strip().split(",")[:2]

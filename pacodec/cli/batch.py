@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pacodec.cli import options
 from pacodec.cli.run import StatusLine, compared, print_json, say, say_training, size
 
 if TYPE_CHECKING:
@@ -17,11 +18,16 @@ if TYPE_CHECKING:
     "pacodec batch 'day*/**/*.mkv' -o small --train-first --json; "
     "pacodec batch recordings -o small --dask tcp://scheduler:8786"
 )
-@click.argument("sources", metavar="IN...", nargs=-1, required=True)
+@click.argument("sources", type=options.PATH, metavar="IN...", nargs=-1, required=True)
 @click.option(
-    "-o", "--output", required=True, metavar="DIR", help="Where the .pac files go, in folders as the inputs'."
+    "-o",
+    "--output",
+    type=options.PATH,
+    required=True,
+    metavar="DIR",
+    help="Where the .pac files go, in folders as the inputs'.",
 )
-@click.option("-m", "--model", help="A model's name or file; without it the footage decides.")
+@click.option("-m", "--model", type=options.PATH, help="A model's name or file; without it the footage decides.")
 @click.option("-q", "--quality", type=click.IntRange(1, 5), help="1 smallest .. 5 best [4].")
 @click.option("--lossless", is_flag=True, help="Keep every 8-bit RGB value.")
 @click.option("--min-psnr", type=float, metavar="DB", help="Use a higher quality where needed to reach this.")

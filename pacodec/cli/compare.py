@@ -7,8 +7,8 @@ from pacodec.cli.run import ProgressLine, print_json
 
 
 @click.command(epilog="Example: pacodec compare play.mp4 play.pac")
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
+@click.argument("first", type=options.PATH, metavar="A")
+@click.argument("second", type=options.PATH, metavar="B")
 @click.option("--no-ssim", is_flag=True, help="Leave SSIM out, which takes far longer than the rest.")
 @options.as_json
 def command(first: str, second: str, no_ssim: bool, as_json: bool) -> None:

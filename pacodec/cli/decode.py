@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: pacodec decode play.pac play.mp4 --start 10 --end 20")
-@click.argument("source", metavar="IN.pac")
-@click.argument("target", metavar="OUT")
-@click.option("-m", "--model", help="The model's name or file, where it is not found by itself.")
+@click.argument("source", type=options.PATH, metavar="IN.pac")
+@click.argument("target", type=options.PATH, metavar="OUT")
+@click.option("-m", "--model", type=options.PATH, help="The model's name or file, where it is not found by itself.")
 @click.option("--start", type=float, default=0.0, metavar="SECONDS", help="Begin with the frame shown then.")
 @click.option("--end", type=float, metavar="SECONDS", help="Stop before this time.")
 @click.option("--format", "container", metavar="SUFFIX", help="The kind of file, where OUT's suffix does not say it.")

@@ -10,9 +10,9 @@ from pacodec.cli.run import ProgressLine, compared, print_json, say, size
 
 
 @click.command(epilog="Example: pacodec encode play.mp4 play.pac --min-psnr 45")
-@click.argument("source", metavar="IN")
-@click.argument("target", metavar="OUT.pac")
-@click.option("-m", "--model", help="A model's name or file; without it the footage decides.")
+@click.argument("source", type=options.PATH, metavar="IN")
+@click.argument("target", type=options.PATH, metavar="OUT.pac")
+@click.option("-m", "--model", type=options.PATH, help="A model's name or file; without it the footage decides.")
 @click.option("-q", "--quality", type=click.IntRange(1, 5), help="1 smallest .. 5 best [4].")
 @click.option("--lossless", is_flag=True, help="Keep every 8-bit RGB value.")
 @click.option(

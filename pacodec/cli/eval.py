@@ -12,7 +12,7 @@ from pacodec.errors import UsageError
 
 
 @click.command(epilog="Example: pacodec eval play.mp4 -m default -m conv4 --html report.html")
-@click.argument("clips", metavar="CLIP...", nargs=-1, required=True)
+@click.argument("clips", type=options.PATH, metavar="CLIP...", nargs=-1, required=True)
 @click.option(
     "-m",
     "--model",
@@ -33,7 +33,13 @@ from pacodec.errors import UsageError
     "--repeats", type=click.IntRange(0), default=3, show_default=True, help="How often speed is measured; 0 is not."
 )
 @click.option("--json", "json_target", metavar="FILE", help="Write all results as JSON.")
-@click.option("--html", "html_target", metavar="FILE", help="Write a report with curves, tables and a frame viewer.")
+@click.option(
+    "--html",
+    "html_target",
+    type=options.PATH,
+    metavar="FILE",
+    help="Write a report with curves, tables and a frame viewer.",
+)
 @click.option("--plot", "plot_target", metavar="FILE.png", help="Write the curves as a picture.")
 @click.option("--cache", metavar="FOLDER", help="Where results are kept [~/.cache/pacodec/eval].")
 @options.device

@@ -26,7 +26,7 @@ def _codec(found: "Metadata") -> str:
 
 
 @click.command(epilog="Example: pacodec info play.pac --json")
-@click.argument("file", metavar="FILE.pac")
+@click.argument("file", type=options.PATH, metavar="FILE.pac")
 @options.as_json
 def command(file: str, as_json: bool) -> None:
     """Show what a .pac file holds and how small it is, without decoding it."""

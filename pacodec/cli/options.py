@@ -4,6 +4,9 @@ import click
 
 from pacodec.errors import UsageError
 
+PATH = click.Path()
+"""What names a file or a folder, which shells then complete; whether it is there, the commands themselves say."""
+
 overwrite = click.option("-y", "--overwrite", is_flag=True, help="Overwrite the output if it exists.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 device = click.option(

@@ -9,9 +9,11 @@ from pacodec.cli import options
 from pacodec.cli.run import print_json, say
 
 
-@click.command(epilog="Examples: pacodec play play.pac; pacodec play play.pac --no-browser --port 8000")
-@click.argument("file", metavar="FILE.pac")
-@click.option("-m", "--model", help="The model that the file needs, where it is not found: a name or file.")
+@click.command(epilog="Example: pacodec play play.pac --no-browser --port 8000")
+@click.argument("file", type=options.PATH, metavar="FILE.pac")
+@click.option(
+    "-m", "--model", type=options.PATH, help="The model that the file needs, where it is not found: a name or file."
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the page [one that is free].")
 @click.option("--no-browser", is_flag=True, help="Only say the address of the page.")
 @options.device

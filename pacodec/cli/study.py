@@ -16,10 +16,10 @@ def command() -> None:
 
 
 @command.command(epilog="Example: pacodec study prepare web*.mkv -o data --every 1")
-@click.argument("clips", metavar="CLIP...", nargs=-1, required=True)
-@click.option("-o", "--output", required=True, metavar="DIR", help="The folder of the data set.")
-@click.option("--val", "validation", multiple=True, metavar="CLIP", help="Validate on this clip.")
-@click.option("--test", multiple=True, metavar="CLIP", help="Test on this clip.")
+@click.argument("clips", type=options.PATH, metavar="CLIP...", nargs=-1, required=True)
+@click.option("-o", "--output", type=options.PATH, required=True, metavar="DIR", help="The folder of the data set.")
+@click.option("--val", "validation", type=options.PATH, multiple=True, metavar="CLIP", help="Validate on this clip.")
+@click.option("--test", type=options.PATH, multiple=True, metavar="CLIP", help="Test on this clip.")
 @click.option(
     "--every",
     type=click.IntRange(1),
@@ -45,8 +45,8 @@ def prepare(
 
 
 @command.command(epilog="Example: pacodec study run data -o results --rows conv4,vanilla-500/scale --budget 30")
-@click.argument("folder", metavar="DIR")
-@click.option("-o", "--output", required=True, metavar="DIR", help="Where tables and pictures go.")
+@click.argument("folder", type=options.PATH, metavar="DIR")
+@click.option("-o", "--output", type=options.PATH, required=True, metavar="DIR", help="Where tables and pictures go.")
 @click.option("--rows", metavar="NAME,...", help="Networks, or NETWORK/QUANTIZER  [all].")
 @click.option(
     "--budget",

@@ -11,8 +11,10 @@ from pacodec.cli.run import size as readable
 
 
 @click.command(epilog="Example: pacodec train day1.mp4 day2.mp4 day3.mp4 -o mygame.pacmodel")
-@click.argument("clips", metavar="CLIP...", nargs=-1, required=True)
-@click.option("-o", "--output", required=True, metavar="NAME.pacmodel", help="The model file to write.")
+@click.argument("clips", type=options.PATH, metavar="CLIP...", nargs=-1, required=True)
+@click.option(
+    "-o", "--output", type=options.PATH, required=True, metavar="NAME.pacmodel", help="The model file to write."
+)
 @click.option(
     "--arch",
     default="recording",
@@ -24,8 +26,10 @@ from pacodec.cli.run import size as readable
 @click.option("--steps", type=click.IntRange(1), help="Steps to train, instead of minutes.")
 @click.option("--size", metavar="WxH", help="Resize the clips [as they are; 160x200 for fixed-size networks].")
 @click.option("--rank", type=click.IntRange(0), help="Rank of linear layers, 0 for full matrices [64; vae 256].")
-@click.option("--val", "validation", multiple=True, metavar="CLIP", help="Validate on this clip.")
-@click.option("--test", multiple=True, metavar="CLIP", help="Hold this clip out for the final report.")
+@click.option("--val", "validation", type=options.PATH, multiple=True, metavar="CLIP", help="Validate on this clip.")
+@click.option(
+    "--test", type=options.PATH, multiple=True, metavar="CLIP", help="Hold this clip out for the final report."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights and batches.")
 @options.device
 @options.overwrite
