@@ -103,7 +103,7 @@ def decode(
         if copy is not False and (report := _copied(reader if plain else None, target, audio, demanded=bool(copy))):
             return report
         check_output(target, container, overwrite=True, sources=(source,))
-        found = model_of(header, reader.model_bytes(), model)
+        found = model_of(reader, model)
         transform, decoders = transform_for(header, found, device), decoders_of(reader, found)
         began = monotonic()
         video = header.video if audio else replace(header.video, audio=())

@@ -59,7 +59,7 @@ def verify_codes(
 def _model(reader: Reader, given: str | None) -> ModelFile | None:
     """The model that the header names; None where it names none, or an autoencoder that is not found nor `given`."""
     try:
-        return model_of(reader.header, reader.model_bytes(), given)
+        return model_of(reader, given)
     except ModelError:
         if given is not None or not reader.header.grid.ordinal:
             raise

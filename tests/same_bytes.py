@@ -1,7 +1,8 @@
 """The core makes the same bytes however it is built, and wherever it runs: `python tests/same_bytes.py`.
 
-Builds `same_bytes.c` with the core by gcc, clang and zig, with and without optimisation and AVX2, and by zig for other
-processors, which qemu-user runs; gives each the same vectors; and prints a line a build. Ends with 1 where one differs.
+Builds `same_bytes.c` with the core by gcc, clang and zig, with and without optimisation and AVX2, under sanitizers, and
+by zig for other processors, which qemu-user runs; gives each the same vectors; and prints a line a build. Ends with 1
+where one differs.
 """
 
 import argparse
@@ -72,6 +73,9 @@ def builds() -> Iterator[Build]:
         for optimisation in ("-O0", "-O3"):
             yield Build(f"{name} {optimisation}", compiler, (optimisation,))
             yield Build(f"{name} {optimisation} baseline", compiler, (optimisation, BASELINE))
+    for sanitizers in ("address,undefined", "memory"):
+        flags = ("-O1", "-g", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all")
+        yield Build(f"clang {sanitizers}", COMPILERS["clang"], flags)
     for processor in PROCESSORS:
         target = f"--target={processor}-linux-musl{'eabihf' if processor == 'arm' else ''}"
         for optimisation in ("-O0", "-O3"):
@@ -139,7 +143,7 @@ def written(path: Path) -> int:
 
 def outcome(build: Build, vector_file: Path, folder: Path, flags: Sequence[str] = ()) -> str:
     """What a build made of the vectors, a line each; subprocess.CalledProcessError where it does not compile or run."""
-    target = folder / build.name.replace(" ", "")
+    target = folder / build.name.replace(" ", "").replace(",", "")
     sources = sorted(map(str, (FOLDER / "core").glob("*.c")))
     compiling = [*build.compiler, *FLAGS, *build.flags, *flags, str(DRIVER), *sources, "-o", str(target)]
     subprocess.run(compiling, check=True)
@@ -150,12 +154,15 @@ def outcome(build: Build, vector_file: Path, folder: Path, flags: Sequence[str] 
 def main() -> int:
     """Compare, print, and fail where a build is missing or another."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.parse_args()
+    parser.add_argument("names", nargs="*", help="words of the builds' names; all by default")
+    words = parser.parse_args().names
     outcomes = list[str]()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         count = written(folder / "vectors")
         for build in builds():
+            if words and not any(word in build.name.split() for word in words):
+                continue
             if not build.possible:
                 print(f"{build.name:24} cannot be built or run here")
                 outcomes.append("")

@@ -24,6 +24,7 @@ from pacodec.container.recovery import (
     is_doubtful,
     read_gop,
     read_index,
+    read_model,
     rebuild,
 )
 from pacodec.container.reference import read_reference, reference_chunk
@@ -125,8 +126,8 @@ class Reader:
                     yield from packets
 
     def model_bytes(self) -> bytes | None:
-        """The embedded model file, None when there is none; CorruptFileError when it is damaged."""
-        return None if self._model is None else chunks.read_payload(self.source, self._model)
+        """The embedded model file, None when there is none or, as `damage` then says, it is damaged."""
+        return read_model(self.source, self._model, self._note)
 
     def reference(self) -> list[bytes]:
         """The segments of the reference that GOPs begin after, if there is one; CorruptFileError when it is lost."""
@@ -224,7 +225,7 @@ class StreamReader:
         self._model: bytes | None = None
         model = find_model(self._source, self.header, self._head)
         if model:
-            self._model = chunks.read_payload(self._source, model)
+            self._model = read_model(self._source, model, self._note)
             self._next = model.end
 
     def model_bytes(self) -> bytes | None:

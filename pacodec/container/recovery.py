@@ -110,6 +110,15 @@ def find_model(source: ByteSource, header: Header, head: Chunk) -> Chunk | None:
     return chunk if chunk is not None and chunk.kind == chunks.MODEL else None
 
 
+def read_model(source: ByteSource, chunk: Chunk | None, note: Note) -> bytes | None:
+    """The embedded model of a chunk, if there is one; None, with a note, when it is damaged."""
+    try:
+        return None if chunk is None else chunks.read_payload(source, chunk)
+    except CorruptFileError as error:
+        note(f"{error}; only an installed copy of the model can stand in for it")
+        return None
+
+
 def read_gop(source: ByteSource, chunk: Chunk) -> Gop:
     """The GOP in `chunk`; CorruptFileError or LimitError."""
     return Gop.from_payload(chunks.read_payload(source, chunk))

@@ -184,7 +184,7 @@ class IndexedVideo:
         if self._like is not None:
             return self._like._model_file()
         if self._found is None:
-            self._found = (model_of(self.reader.header, self.reader.model_bytes(), self._model),)
+            self._found = (model_of(self.reader, self._model),)
         return self._found[0]
 
     def _codes_of(self, gop: Gop, most: int) -> Iterator[Grids]:

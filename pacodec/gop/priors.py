@@ -10,7 +10,7 @@ import zstandard
 from pacodec import limits
 from pacodec.common.grids import Grids, GridSpec
 from pacodec.common.locks import ForkSafeLock
-from pacodec.container import ENGINE, Gop, Header, Reader, StreamReader
+from pacodec.container import ENGINE, Gop, Reader, StreamReader
 from pacodec.engine import (
     BlockCosts,
     DifferencesDecoder,
@@ -26,7 +26,7 @@ from pacodec.engine import (
     state_bytes,
 )
 from pacodec.engine.snapshots import prior_of
-from pacodec.errors import CorruptFileError, UnsupportedError
+from pacodec.errors import CorruptFileError, ModelError, UnsupportedError
 from pacodec.models import library
 from pacodec.models.files import ModelFile
 from pacodec.models.recording import model_recording
@@ -213,19 +213,29 @@ class _EngineDecoder:
         self._prior.give_back(self._state)
 
 
-def model_of(header: Header, embedded: bytes | None, given: str | None = None) -> ModelFile | None:
+def model_of(reader: Reader | StreamReader, given: str | None = None) -> ModelFile | None:
     """The model that a header names: the one `given` (a name or path), the one the file carries, or one installed.
 
-    Raises ModelError when it is missing or another, CorruptFileError when the file carries a broken one.
+    One that the file carries and that is damaged is looked for among the installed ones. Raises ModelError when it is
+    missing or another, CorruptFileError when the file carries a broken one and it is not installed either.
     """
+    header = reader.header
     if header.model is None:
         return None
-    if embedded is not None and given is None:
+    if given is not None:
+        return library.find_by_hash(header.model.sha256, header.model.name, given)
+    embedded = reader.model_bytes()
+    if embedded is not None:
         model = ModelFile.parse(embedded, header.model.name, "the embedded model")
         if model.sha256 != header.model.sha256:
             raise CorruptFileError("the embedded model is not the one the header names")
         return model
-    return library.find_by_hash(header.model.sha256, header.model.name, given)
+    try:
+        return library.find_by_hash(header.model.sha256, header.model.name)
+    except ModelError as error:
+        if not reader.damage:
+            raise
+        raise CorruptFileError(f"{reader.damage[0]}, and {error}") from error
 
 
 def decoders_of(reader: Reader | StreamReader, model: ModelFile | None, *, keep_costs: bool = False) -> Decoders:

@@ -29,6 +29,7 @@ NETWORKS = {
     "vanilla-500": {"height": 8, "width": 8, "rank": 1},
     "vae": {"height": 4, "width": 4, "rank": 1},
 }
+CORE = ("core-decode", "core-round-trip", "core-colour")
 MAX_PARSED = 1 << 15
 """Bytes of a file of which no more is looked at than its container."""
 
@@ -37,7 +38,8 @@ def seeds() -> Mapping[str, Mapping[str, bytes]]:
     """Inputs by name, of each target."""
     files, models = dict(_files()), dict(_models())
     small = {name: data for name, data in files.items() if len(data) < MAX_PARSED}
-    return {"container": small, "decode": files, "coders": dict(_payloads()), "model": models}
+    core = {name: {f"{i}": seed for i, seed in enumerate(_core_seeds(name))} for name in CORE}
+    return {"container": small, "decode": files, "coders": dict(_payloads()), "model": models, **core}
 
 
 def _play(frames: int, channels: int = 1) -> NDArray[np.uint8]:
@@ -123,6 +125,15 @@ def _payloads() -> Iterator[tuple[str, bytes]]:
         n, _, height, width = grids.shape
         payload = segment(grids, bool(kind & 1)) if kind & 2 else differences(grids)
         yield name, bytes([kind, channels - 1, height - 1, width - 1, n - 1]) + payload
+
+
+def _core_seeds(target: str) -> Iterator[bytes]:
+    """Inputs of core.c: nature and shape of the grids, then what the target makes of the rest."""
+    shapes = [bytes([kind, side]) for kind in range(6) for side in range(8)]
+    rng = np.random.default_rng(6)
+    for shape in shapes:
+        yield shape + (b"\2\x80" if target == "core-decode" else b"") + rng.bytes(60)
+        yield shape + b"\2\x80" + bytes(20) + b"\xff" * 20
 
 
 def write(folder: Path) -> None:
