@@ -36,7 +36,7 @@ ALWAYS_INLINE void in_common(const View *view, Contexts *contexts, uint64_t a)
 }
 
 /* The probability, in 1/65536, that the decision is 1. */
-ALWAYS_INLINE uint32_t consult(View *view, int stage, const Contexts *contexts, const Selection *selection)
+ALWAYS_INLINE uint32_t predict_decision(View *view, int stage, const Contexts *contexts, const Selection *selection)
 {
     int bits = (int)view->state->table_bits;
     for (uint32_t i = 0; i < contexts->common; i++)
@@ -46,17 +46,17 @@ ALWAYS_INLINE uint32_t consult(View *view, int stage, const Contexts *contexts, 
     return predict(view->tables, &view->state->stages[stage], view->learned, &view->decision, selection);
 }
 
-/* Code the decision that was consulted about, and learn from it. */
-ALWAYS_INLINE int settle(View *view, int stage, const Selection *selection, uint32_t p, int bit)
+/* Code the decision whose probability was predicted, and learn from it. */
+ALWAYS_INLINE int code_decision(View *view, int stage, const Selection *selection, uint32_t p, int bit)
 {
     bit = code_bit(&view->state->coder, &view->stream, bit, p);
-    learn(view->tables, &view->state->stages[stage], view->learned, &view->decision, selection, bit);
+    update(view->tables, &view->state->stages[stage], view->learned, &view->decision, selection, bit);
     return bit;
 }
 
 ALWAYS_INLINE int decide(View *view, int stage, const Contexts *contexts, const Selection *selection, int bit)
 {
-    return settle(view, stage, selection, consult(view, stage, contexts, selection), bit);
+    return code_decision(view, stage, selection, predict_decision(view, stage, contexts, selection), bit);
 }
 
 /* What a decision of probability p / 65536 costs when it happens, in 1/256 bit. */

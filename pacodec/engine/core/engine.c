@@ -61,8 +61,8 @@ typedef struct {
 static const StageShape SHAPES[STAGES] = {
     [STAGE_BLOCK] = {11, 128, 16, 32, 9000},   [STAGE_COPY] = {4, 19, 5, 19, 18000},
     [STAGE_SAME] = {16, 208, 32, 78, 9000},    [STAGE_QUIET] = {8, 320, 16, 84, 14000},
-       [STAGE_HIT] = {14, 480, 10, 288, 11000},
-    [STAGE_SPELL] = {9, 265, 8, 264, 14000},   [STAGE_SHADE] = {9, 265, 8, 264, 14000},
+       [STAGE_CANDIDATE] = {14, 480, 10, 288, 11000},
+    [STAGE_BITS] = {9, 265, 8, 264, 14000},   [STAGE_SHADE] = {9, 265, 8, 264, 14000},
     [STAGE_KEPT] = {10, 64, 4, 64, 14000},     [STAGE_LEVEL] = {12, 528, 8, 520, 11000},
 };
 

@@ -96,7 +96,7 @@ ALWAYS_INLINE void add_distance(const State *state, Distances *d, int32_t distan
 }
 
 /* The distance to where the surroundings of that hash were last seen; this place takes its entry. */
-ALWAYS_INLINE int32_t looked_up(const State *state, uint32_t *entry, uint32_t position)
+ALWAYS_INLINE int32_t lookup(const State *state, uint32_t *entry, uint32_t position)
 {
     uint32_t found = *entry;
     *entry = position + 1;
@@ -123,9 +123,9 @@ ALWAYS_INLINE void find_matches(View *view, Pixel *x, const uint8_t *last, const
     add_distance(state, &found, (int32_t)state->area, 0);
     add_distance(state, &found, state->last_hit, 0);
     uint32_t *matches = view->matches;
-    add_distance(state, &found, looked_up(state, matches + place(x->wide, MATCH_BITS), position), 0);
+    add_distance(state, &found, lookup(state, matches + place(x->wide, MATCH_BITS), position), 0);
     matches += 1u << MATCH_BITS;
-    add_distance(state, &found, looked_up(state, matches + place(x->near8, MATCH_BITS), position), 0);
+    add_distance(state, &found, lookup(state, matches + place(x->near8, MATCH_BITS), position), 0);
 
     int32_t best = -1, second = -1;
     uint32_t run = 0;
@@ -190,7 +190,8 @@ ALWAYS_INLINE void find_matches(View *view, Pixel *x, const uint8_t *last, const
 }
 
 /* Neighbourhoods of a pixel and their hashes; `last` and `earlier` are its place in the last two grids. */
-ALWAYS_INLINE void look_around(const View *view, Pixel *x, const uint8_t *last, const uint8_t *earlier, const int planes)
+ALWAYS_INLINE void gather_neighbours(const View *view, Pixel *x, const uint8_t *last, const uint8_t *earlier,
+                                     const int planes)
 {
     const State *state = view->state;
     const uint32_t S = state->stride, grid = state->time;
@@ -291,11 +292,11 @@ ALWAYS_INLINE void quiet_contexts(const View *view, const Pixel *x, const uint8_
 }
 
 /* Whether the pixel is the candidate `label`, of that number and likelihood, the `tried`-th that is asked about. */
-ALWAYS_INLINE void hit_contexts(const View *view, const Pixel *x, uint64_t label, uint32_t number, uint32_t likely,
-                                uint32_t tried, uint32_t agreeing, Contexts *contexts, Selection *selection)
+ALWAYS_INLINE void candidate_contexts(const View *view, const Pixel *x, uint64_t label, uint32_t number, uint32_t likely,
+                                      uint32_t tried, uint32_t agreeing, Contexts *contexts, Selection *selection)
 {
     const uint64_t still = x->still;
-    *contexts = (Contexts){.kind = STAGE_HIT << 16};
+    *contexts = (Contexts){.kind = STAGE_CANDIDATE << 16};
     in_table(view, contexts, number | label << 8 | (uint64_t)likely << 24, 0);
     in_table(view, contexts, x->last_near, number | label << 8);
     in_table(view, contexts, x->near4, label | still << 16 | (uint64_t)number << 32);
@@ -319,7 +320,7 @@ ALWAYS_INLINE void hit_contexts(const View *view, const Pixel *x, uint64_t label
 }
 
 /* A byte, bit by bit, each in the light of those before it and of what stands around. */
-ALWAYS_INLINE uint32_t spell(View *view, const Pixel *x, int stage, uint32_t value, uint64_t known)
+ALWAYS_INLINE uint32_t code_label_bits(View *view, const Pixel *x, int stage, uint32_t value, uint64_t known)
 {
     const uint64_t still = x->still, left = x->left, up = x->up;
     uint32_t node = 1;
@@ -342,7 +343,7 @@ ALWAYS_INLINE uint32_t spell(View *view, const Pixel *x, int stage, uint32_t val
 }
 
 /* What followed a context last, and how often in a row: label | count << 16; 0 where it was never seen. */
-ALWAYS_INLINE void follow(uint32_t *entry, uint32_t label)
+ALWAYS_INLINE void update_successor(uint32_t *entry, uint32_t label)
 {
     uint32_t count = *entry >> 16;
     if (count && (*entry & 0xFFFF) == label)
@@ -402,12 +403,12 @@ ALWAYS_INLINE uint32_t code_change(View *view, Pixel *x, uint32_t meant, const i
                             (uint32_t)(label == narrow.label) << 6;
         Contexts contexts;
         Selection selection;
-        hit_contexts(view, x, (uint64_t)label, number, least(candidates[number].likely, 15), tried, agreeing, &contexts,
-                     &selection);
-        uint32_t p = consult(view, STAGE_HIT, &contexts, &selection);
+        candidate_contexts(view, x, (uint64_t)label, number, least(candidates[number].likely, 15), tried, agreeing,
+                           &contexts, &selection);
+        uint32_t p = predict_decision(view, STAGE_CANDIDATE, &contexts, &selection);
         if (is_worth(view, meant, (uint32_t)label, p, state->mean_rest))
             meant = (uint32_t)label;
-        int hit = settle(view, STAGE_HIT, &selection, p, meant == (uint32_t)label);
+        int hit = code_decision(view, STAGE_CANDIDATE, &selection, p, meant == (uint32_t)label);
         spent += cost_of(view, hit ? p : 65536 - p);
         if (hit)
             result = label;
@@ -415,14 +416,14 @@ ALWAYS_INLINE uint32_t code_change(View *view, Pixel *x, uint32_t meant, const i
             missed = spent + 1;
     }
     if (result == NO_LABEL) {
-        uint32_t value = spell(view, x, STAGE_SPELL, meant & 255, 0);
+        uint32_t value = code_label_bits(view, x, STAGE_BITS, meant & 255, 0);
         if (planes == 2)
-            value |= spell(view, x, STAGE_SHADE, meant >> 8, value + 1) << 8;
+            value |= code_label_bits(view, x, STAGE_SHADE, meant >> 8, value + 1) << 8;
         result = (int32_t)value;
         spent += 8 * 256;
     }
     for (int i = 0; i < SUCCESSORS; i++)
-        follow(followers[i], (uint32_t)result);
+        update_successor(followers[i], (uint32_t)result);
     state->mean_change += (spent << 4) / 32 - state->mean_change / 32;
     if (missed)
         state->mean_rest += ((spent + 1 - missed) << 4) / 32 - state->mean_rest / 32;
@@ -434,7 +435,7 @@ ALWAYS_INLINE uint32_t code_pixel(View *view, uint8_t *here, const uint8_t *last
 {
     State *state = view->state;
     Pixel x = {.here = here, .p = (row + MARGIN_Y) * state->stride + column + MARGIN_X};
-    look_around(view, &x, last, earlier, planes);
+    gather_neighbours(view, &x, last, earlier, planes);
     find_matches(view, &x, last, planes);
     uint32_t beside = (uint32_t)block[1].changed | (uint32_t)block[state->columns + 2].changed << 1;
     Contexts contexts;
@@ -445,11 +446,11 @@ ALWAYS_INLINE uint32_t code_pixel(View *view, uint8_t *here, const uint8_t *last
         quiet_contexts(view, &x, last, block, beside, row, column, &contexts, &selection);
     else
         same_contexts(view, &x, last, block, beside, row, column, &contexts, &selection);
-    uint32_t p = consult(view, stage, &contexts, &selection);
+    uint32_t p = predict_decision(view, stage, &contexts, &selection);
     if (is_worth(view, meant, x.still, p, state->mean_change))
         meant = x.still;
     uint32_t label = x.still;
-    if (!settle(view, stage, &selection, p, meant == x.still)) {
+    if (!code_decision(view, stage, &selection, p, meant == x.still)) {
         label = code_change(view, &x, meant, planes);
         block->count += block->count < 255;
         view->changes[x.p] = state->time;

@@ -72,7 +72,7 @@ static inline int32_t stretch(const Tables *tables, uint32_t p)
 }
 
 /* A counter of `counter` bits moves towards the outcome, the slower the more it has seen. */
-static inline uint32_t counted(const Tables *tables, uint32_t counter, int bit)
+static inline uint32_t updated_counter(const Tables *tables, uint32_t counter, int bit)
 {
     int32_t p = (int32_t)(counter >> 10), count = (int32_t)(counter & 1023), target = bit ? 0x3FFFFF : 0;
     p += (int32_t)((int64_t)(target - p) * tables->rate[count] >> 16);
@@ -99,7 +99,7 @@ static inline uint32_t count_class(uint32_t count)
     return count < 8 ? 0 : count < 24 ? 1 : count < 96 ? 2 : 3;
 }
 
-/* Everything that a decision is made of, between the calls of `predict` and `learn`. */
+/* Everything that a decision is made of, between the calls of `predict` and `update`. */
 typedef struct {
     _Alignas(32) int32_t inputs[MOST_INPUTS];
     Slot *slots[MOST_CONTEXTS];
@@ -148,8 +148,8 @@ static inline uint32_t predict(const Tables *tables, const Stage *stage, uint32_
 }
 
 /* Take in the outcome of the decision that was last predicted. */
-static inline void learn(const Tables *tables, const Stage *stage, uint32_t *learned, Decision *d,
-                         const Selection *selection, int bit)
+static inline void update(const Tables *tables, const Stage *stage, uint32_t *learned, Decision *d,
+                          const Selection *selection, int bit)
 {
     const uint32_t stride = stage->stride;
     const int32_t target = bit ? 65535 : 0;
@@ -173,9 +173,9 @@ static inline void learn(const Tables *tables, const Stage *stage, uint32_t *lea
     for (uint32_t i = 0; i < stage->contexts; i++) {
         Slot *slot = d->slots[i];
         uint32_t history = (slot->tag & 255) << 1 | (uint32_t)bit;
-        slot->counter = counted(tables, slot->counter, bit);
+        slot->counter = updated_counter(tables, slot->counter, bit);
         slot->tag = (slot->tag & 0xFFFF0000u) | (history > 255 ? (history & 127) | 128 : history);
-        *d->maps[i] = counted(tables, *d->maps[i], bit);
+        *d->maps[i] = updated_counter(tables, *d->maps[i], bit);
     }
 }
 

@@ -18,7 +18,10 @@ enum {
     VECTORS_MOST = 3           /* by which blocks of one grid can be copied */
 };
 
-enum { STAGE_BLOCK, STAGE_COPY, STAGE_SAME, STAGE_QUIET, STAGE_HIT, STAGE_SPELL, STAGE_SHADE, STAGE_KEPT, STAGE_LEVEL, STAGES };
+enum {
+    STAGE_BLOCK, STAGE_COPY, STAGE_SAME, STAGE_QUIET, STAGE_CANDIDATE, STAGE_BITS, STAGE_SHADE, STAGE_KEPT, STAGE_LEVEL,
+    STAGES,
+};
 
 /* What is known of a block of pixels. */
 typedef struct {
