@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import make_clip
+from clips import lossy_clip, make_clip
 from conftest import TINY, cli, colourful, leftovers, make_model, make_video, program, screen
 
 import pacodec
@@ -195,6 +195,21 @@ def test_pipes_cannot_be_gone_on_with(clip):
         result = cli("encode", *arguments, "--resume")
         assert result.exit_code == 2
         assert "--resume" in result.stderr
+
+
+def test_packets_of_a_standard_codec_are_begun_anew_and_that_is_said(tmp_path):
+    source = lossy_clip(tmp_path / "in.mp4", options={"crf": "12"})
+    target = tmp_path / "out.pac"
+    process = subprocess.Popen(program("encode", source, target, "--resume"), stderr=subprocess.PIPE)
+    while process.poll() is None and not (tmp_path / "out.pac.part").exists():
+        time.sleep(0.002)
+    process.send_signal(signal.SIGTERM)
+    errors = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert "the same command begins anew" in errors
+    assert cli("encode", source, target, "--resume").exit_code == 0
+    assert pacodec.info(str(target)).coders == {"av1": 1}
+    assert leftovers(tmp_path) == ["in.mp4", "out.pac"]
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])

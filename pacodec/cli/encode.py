@@ -1,7 +1,6 @@
 """`pacodec encode`."""
 
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
@@ -66,7 +65,7 @@ def command(
 ) -> None:
     """Compress a video (anything FFmpeg reads) into a .pac file. '-' is standard input or output."""
     from pacodec.encoder import encode
-    from pacodec.gop.resume import PART_SUFFIX
+    from pacodec.gop.resume import PART_SUFFIX, can_go_on
 
     progress = ProgressLine("encoding")
     try:
@@ -92,8 +91,10 @@ def command(
             progress=progress,
         )
     except KeyboardInterrupt:
-        if resume and Path(target + PART_SUFFIX).exists():
+        if resume and can_go_on(target):
             say(f"the same command goes on from {target}{PART_SUFFIX}")
+        elif resume:
+            say("no GOP is kept, and those of a standard codec's packets never are: the same command begins anew")
         raise
     progress.clear()
     for warning in report.warnings:

@@ -103,6 +103,12 @@ class Unfinished:
         self._log.flush()
 
 
+def can_go_on(target: str) -> bool:
+    """Whether an earlier run for that output has left a complete GOP, as far as its journal says."""
+    journal = Path(target + JOURNAL_SUFFIX)
+    return journal.exists() and journal.read_bytes().count(b"\n") > 1
+
+
 @contextmanager
 def unfinished(target: str, run: str) -> Iterator[Unfinished]:
     """The part file of a run, which takes the place of `target` when the block ends well.
