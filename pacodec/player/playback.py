@@ -42,7 +42,7 @@ class Playback:
         with naming(path):
             self.reader = Reader(path)
             header = self.reader.header
-            found = model_of(header, self.reader.model_bytes(), model)
+            found = model_of(self.reader, model)
             self._transform = transform_for(header, found, device)
             known = None if header.grid.ordinal else found
             self._decoders = decoders_of(self.reader, known, keep_costs=True)
