@@ -35,23 +35,25 @@ class FrameEncoder:
     def __init__(self) -> None:
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._process: subprocess.Popen[bytes] | None = None
-        # Not of a pool, which the end of a program would wait for.
-        self._thread = threading.Thread(target=self._work, name="pacodec sends frames", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def submit(self, target: str, options: EncodeOptions, queue: FrameQueue) -> "Future[EncodeReport]":
         """Encode the queue's frames into the file `target` when the files before it are done.
 
         The result raises what `encode` raises, and UsageError where the queue was given up.
         """
+        if self._thread is None:  # not one of a pool, which the end of a program would wait for
+            self._thread = threading.Thread(target=self._work, name="pacodec sends frames", daemon=True)
+            self._thread.start()
         result: Future[EncodeReport] = Future()
         self._tasks.put((target, options, queue, result))
         return result
 
     def close(self) -> None:
         """End the process, after what was submitted."""
-        self._tasks.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._tasks.put(None)
+            self._thread.join()
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:

@@ -15,6 +15,7 @@ from pacodec import limits
 from pacodec.common.files import naming
 from pacodec.common.grids import Grids
 from pacodec.common.media import Image
+from pacodec.common.pixels import changed_rows
 from pacodec.container import Gop, Reader
 from pacodec.engine import BLOCK, BlockCosts, GridDecoder
 from pacodec.errors import PacodecError
@@ -168,9 +169,10 @@ def _packed(
 ) -> bytes:
     top, bottom, left, right = 0, picture.shape[0], 0, picture.shape[1]
     if before is not None:
-        differs = (picture != before).any(2)
-        rows, columns = np.flatnonzero(differs.any(1)), np.flatnonzero(differs.any(0))
+        rows = np.flatnonzero(changed_rows(before, picture))
         top, bottom = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
+        differs = (picture[top:bottom] != before[top:bottom]).reshape(bottom - top, -1).any(0)
+        columns = np.flatnonzero(differs) // picture.shape[2]
         left, right = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 0)
     changed = np.full((bottom - top, right - left, 4), 255, np.uint8)
     changed[..., :3] = picture[top:bottom, left:right]
