@@ -2,9 +2,9 @@
 
     python examples/benchmarks/reading.py CLIP.mp4      (lossless H.264, such as examples/ms_pacman.mp4)
 
-Prints frames/s of wall time, and in brackets of the processors' time, which other programs on the machine disturb less.
-All is measured in one run: a `.pac` of the clip in default GOPs, and the clip itself through torchcodec, where that can
-be imported.
+Prints frames/s of wall time, and of one process in brackets those of the processor's time, which other programs on the
+machine disturb less. All is measured in one run: a `.pac` of the clip in default GOPs, and the clip itself through
+torchcodec, where that can be imported.
 """
 
 import argparse
