@@ -135,7 +135,10 @@ def main() -> None:
             result = {"error": type(error).__name__, "message": str(error)}
         except MemoryError:
             result = {"error": FileAccessError.__name__, "message": f"{told['target']}: out of memory"}
-        print(json.dumps(result), flush=True)
+        try:
+            os.write(sys.stdout.fileno(), json.dumps(result).encode() + b"\n")
+        except BrokenPipeError:  # whoever wanted to know is gone
+            return
         if "error" in result:
             return
 

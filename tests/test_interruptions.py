@@ -90,6 +90,52 @@ def test_killed_while_decoding(kills, clip, tmp_path):
     killed_at_random(work, tmp_path / "out" / "out.mp4", reference, kills, seed=2)
 
 
+@pytest.mark.parametrize("kills", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+def test_killed_while_frames_are_written(kills, tmp_path):
+    """Whoever dies: the process that encodes sees that nothing more comes, and leaves nothing."""
+    (tmp_path / "out").mkdir()
+
+    def work(target: Path) -> None:
+        with pacodec.Writer(target, overwrite=True) as writer:
+            for number in range(48):
+                writer.write(screen(number))
+
+    work(tmp_path / "reference.pac")
+    killed_at_random(work, tmp_path / "out" / "out.pac", (tmp_path / "reference.pac").read_bytes(), kills, seed=3)
+    deadline = time.monotonic() + 60
+    while any(".part" in name for name in leftovers(tmp_path / "out")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert [name for name in leftovers(tmp_path / "out") if name != "out.pac"] == []
+
+
+@pytest.mark.parametrize("kills", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+def test_killed_while_a_folder_is_encoded(kills, tmp_path):
+    """What is in its place is complete, and the same command goes on to the end."""
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        make_video(tmp_path / "in" / f"{number}.mp4", [screen(n + number) for n in range(24)])
+    options = {"jobs": 2, "gop_seconds": 0.1, "coder": "none"}
+    began = time.monotonic()
+    pacodec.batch([str(tmp_path / "in")], tmp_path / "reference", **options)
+    length = time.monotonic() - began
+    expected = {path.name: path.read_bytes() for path in (tmp_path / "reference").glob("*.pac")}
+    assert len(expected) == 3
+    rng, target = random.Random(4), tmp_path / "out"
+    for number in range(kills):
+        child = forked(lambda: pacodec.batch([str(tmp_path / "in")], target, **options))
+        time.sleep(rng.uniform(0, length))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        found = {path.name: path.read_bytes() for path in target.glob("*.pac")}
+        assert found.items() <= expected.items(), number
+        for path in list(target.glob("*.pac"))[: number % 2]:
+            path.unlink()
+    report = pacodec.batch([str(tmp_path / "in")], target, **options)
+    assert report.exit_code == 0
+    assert {path.name: path.read_bytes() for path in target.glob("*.pac")} == expected
+    assert not list(target.glob("*.part*"))
+
+
 # --- asked to stop ---
 
 
