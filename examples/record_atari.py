@@ -117,7 +117,7 @@ def by_x264(frames: Frames) -> int:
 WAYS: dict[str, Callable[[Frames], int]] = {
     "pacodec.Writer": by_pacodec,
     "npz, compressed": by_npz,
-    "zarr, blosc2 zstd -9": by_zarr,
+    "zarr, blosc zstd -9": by_zarr,
     "animated WebP, lossless": by_webp,
     "x264, lossless": by_x264,
 }
