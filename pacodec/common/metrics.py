@@ -102,7 +102,8 @@ def similarity(original: Image, picture: Image) -> tuple[float, float]:
     weights = np.array(SCALE_WEIGHTS[:scales])
     factors = np.maximum([*structures[:-1], products[-1]], 0)
     multi = np.prod(factors ** (weights / weights.sum())[:, None], axis=0)
-    return float(products[0].mean()), float(multi.mean())
+    # Flat pictures come to a little more than 1 by rounding.
+    return min(1.0, float(products[0].mean())), min(1.0, float(multi.mean()))
 
 
 def _terms(a: Plane, b: Plane) -> tuple[Plane, Plane]:
