@@ -11,7 +11,7 @@ from pacodec.gop.coding import CodedGop, GopEncoding, LatentBatch, encode_gop, e
 from pacodec.gop.priors import REFERENCE, SEGMENT
 from pacodec.gop.survey import KeptGop, Survey
 
-REFERENCE_PIXELS = 1_500_000
+REFERENCE_PIXELS = 2_700_000
 """Pixels of changed blocks that are replayed before any frame can be shown: one to two seconds."""
 LEAST_GAIN = 0.03
 """Share of the bytes of other GOPs that must be saved: the reference has to be repaired by something, too."""
