@@ -144,7 +144,7 @@ def test_an_interrupted_folder_is_gone_on_with(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number in range(6):
         make_video(tmp_path / "in" / f"{number}.mp4", [screen(k + number, 160, 128) for k in range(100)])
-    command = [sys.executable, "-c", "from pacodec.cli import main; main()", "batch", tmp_path / "in"]
+    command = [sys.executable, "-P", "-c", "from pacodec.cli import main; main()", "batch", tmp_path / "in"]
     with subprocess.Popen([*command, "-o", tmp_path / "out", "-j1", "--json"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())
@@ -164,15 +164,15 @@ def test_palettes_need_no_torch(clips: Path, tmp_path: Path) -> None:
         f"pacodec.batch([{str(clips)!r}], {str(tmp_path / 'out')!r}); "
         "sys.exit('torch' in sys.modules or 'distributed' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", script], timeout=120, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-P", "-c", script], timeout=120, check=False).returncode == 0
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """The address of a scheduler, and two workers."""
     where = tmp_path / "scheduler.json"
-    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
-    work = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(where), "--no-nanny"]
+    start = [sys.executable, "-P", "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    work = [sys.executable, "-P", "-m", "distributed.cli.dask_worker", "--scheduler-file", str(where), "--no-nanny"]
     work += ["--nthreads", "1", "--no-dashboard", "--local-directory", str(tmp_path / "scratch")]
     with ExitStack() as stack:
 

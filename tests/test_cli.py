@@ -353,5 +353,7 @@ def test_shells_complete(words: list[str], found: list[str]) -> None:
         "COMP_CWORD": str(len(words)),
     }
     script = "from pacodec.cli import main; main(prog_name='pacodec')"
-    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, **asked}, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], env={**os.environ, **asked}, capture_output=True, check=True
+    )
     assert found == done.stdout.decode().strip().split(",")[:2]

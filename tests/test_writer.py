@@ -141,7 +141,7 @@ for number in range(3000):
     writer.write(np.full((50, 50), number % 256, np.uint8))
 {ending}
 """
-    code = subprocess.run([sys.executable, "-c", script], timeout=120, check=False).returncode
+    code = subprocess.run([sys.executable, "-P", "-c", script], timeout=120, check=False).returncode
     assert code in (0, -signal.SIGKILL)
     until = time.monotonic() + 60
     while leftovers(tmp_path) and time.monotonic() < until:

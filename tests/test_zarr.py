@@ -101,7 +101,7 @@ def test_the_libraries_find_the_codecs_by_their_entry_points(tmp_path):
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: codecs-of-pacodec\nVersion: 1\n")
     code = f"import sys; sys.path[:0] = {[str(installed.parent), *sys.path]!r}; import zarr; "
     code += f"print([int(zarr.open_array({str(tmp_path)!r} + name)[:].sum()) for name in ('/2.zarr', '/3.zarr')])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == str([int(RGB.sum())] * 2), done.stderr
 
 

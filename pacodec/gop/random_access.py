@@ -162,7 +162,8 @@ class GopCursor:
         """Decode on until so many grids of the chunk are there, or all; a complete one is kept, in so many bytes."""
         missing = min(least, len(self._grids)) - self._filled
         if missing > 0 and self._decoder is not None:
-            self._grids[self._filled : self._filled + missing] = self._decoder.pull(missing)
+            pulled = self._decoder.pull(missing)  # named, so that its memory is not broken up by what is kept below
+            self._grids[self._filled : self._filled + missing] = pulled
             self._filled += missing
             if not self._decoder.left:
                 self._decoder = None
@@ -227,7 +228,12 @@ def _shape(spec: GridSpec) -> tuple[int, int, int]:
 
 def _packed(grids: Grids, spec: GridSpec) -> bytes:
     """Label grids repeat one another; latents and pictures would only cost time."""
-    return grids.tobytes() if spec.ordinal else zstandard.ZstdCompressor(level=_FAST).compress(grids.data)
+    if spec.ordinal:
+        return grids.tobytes()
+    packed = zstandard.ZstdCompressor(level=_FAST).compress(grids.data)
+    # A copy: what zstd gives stands at the start of room for the worst case, and would leave a hole too small for the
+    # next grids where memory was large enough for these.
+    return bytes(memoryview(packed))
 
 
 def _unpacked(packed: bytes, spec: GridSpec) -> Grids:

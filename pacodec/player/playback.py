@@ -171,8 +171,7 @@ def _packed(
     if before is not None:
         rows = np.flatnonzero(changed_rows(before, picture))
         top, bottom = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
-        differs = (picture[top:bottom] != before[top:bottom]).reshape(bottom - top, -1).any(0)
-        columns = np.flatnonzero(differs) // picture.shape[2]
+        columns = np.flatnonzero((picture[top:bottom] != before[top:bottom]).any((0, 2)))
         left, right = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 0)
     changed = np.full((bottom - top, right - left, 4), 255, np.uint8)
     changed[..., :3] = picture[top:bottom, left:right]
