@@ -16,6 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from pacodec.common.files import failing
 from pacodec.container.identify import FOREIGN_SUFFIXES, PAC_SUFFIX, is_pac
 from pacodec.encoder import encode
 from pacodec.errors import FileAccessError, PacodecError, UsageError
@@ -149,10 +150,8 @@ def batch(
     began = monotonic()
     options = replace(options or EncodeOptions(), **changes)
     pairs = find_videos(sources, folder)
-    try:
+    with failing(str(folder)):
         Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileAccessError(f"{folder}: {error.strerror or error}") from error
     items: dict[str, BatchItem] = {}
     tasks: list[_Task] = []
     for source, target in pairs:

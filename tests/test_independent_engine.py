@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from independent.engine import Engine
+from same_bytes import scattered
 
 from pacodec.common.grids import Grids, GridSpec
 from pacodec.engine import SegmentEncoder, State
@@ -17,15 +18,6 @@ def check(segments: list[Grids], ordinal: bool = False) -> Engine:
         encoder.push(grids)
         np.testing.assert_array_equal(decoder.segment(encoder.finish(), len(grids)), grids)
     return decoder
-
-
-def scattered(seed: int, shape: tuple[int, int, int, int], levels: int) -> Grids:
-    """Grids of which about a tenth of all codes changes from each to the next."""
-    rng = np.random.default_rng(seed)
-    grids = [rng.integers(0, levels, shape[1:], np.uint8)]
-    for _ in range(shape[0] - 1):
-        grids.append(np.where(rng.random(shape[1:]) < 0.1, rng.integers(0, levels, shape[1:], np.uint8), grids[-1]))
-    return np.stack(grids)
 
 
 def sprite(frames: int, first: int = 0) -> Grids:

@@ -4,6 +4,7 @@ from pacodec.engine.differences import DifferencesDecoder, DifferencesEncoder, d
 from pacodec.engine.prior import Prior, Recording, Segment, replay
 from pacodec.engine.state import (
     BLOCK,
+    COST_UNIT,
     BlockCosts,
     Costs,
     GridDecoder,
@@ -17,6 +18,7 @@ from pacodec.engine.state import (
 
 __all__ = [
     "BLOCK",
+    "COST_UNIT",
     "BlockCosts",
     "Costs",
     "DifferencesDecoder",

@@ -12,6 +12,8 @@ from pacodec.common.grids import Grids, GridSpec
 from pacodec.engine.library import core, general_start
 from pacodec.errors import CorruptFileError, LimitError
 
+COST_UNIT = 256
+"""Parts of a bit that the engine counts costs in."""
 Costs = NDArray[np.uint16]
 """What coding j where i was meant costs, in 1/256 bit, uint16 [256, 256]."""
 BlockCosts = NDArray[np.uint32]

@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec.common.grids import Grids
-from pacodec.engine import Costs
+from pacodec.engine import COST_UNIT, Costs
 
-_UNITS = 256
-"""Units of a bit in the engine's costs."""
 _NAT = 1 / math.log(2)
 """Bits of a nat, in which the constants below were found."""
 
@@ -44,7 +42,7 @@ class RateDistortion:
         if self.change:
             return None
         bits = self.bits(errors) + self.deviation * ~np.eye(len(errors), dtype=np.bool_)
-        costs: Costs = np.minimum(bits * _UNITS, np.iinfo(np.uint16).max).astype(np.uint16)
+        costs: Costs = np.minimum(bits * COST_UNIT, np.iinfo(np.uint16).max).astype(np.uint16)
         return costs
 
 

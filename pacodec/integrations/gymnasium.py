@@ -14,7 +14,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from pacodec.errors import FileAccessError, UsageError
+from pacodec.common.files import failing
+from pacodec.errors import UsageError
 from pacodec.gop.feed import QUEUE_BYTES
 from pacodec.writer import Writer
 from pacodec.writer_process import FrameEncoder
@@ -60,10 +61,8 @@ class _Recorder:
         self._length, self._prefix = length, name_prefix
         self._options = {"fps": fps or env.metadata.get("render_fps") or _USUAL_RATE, **options}
         self._folder = Path(folder)
-        try:
+        with failing(str(folder)):
             self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FileAccessError(f"{folder}: {error.strerror or error}") from error
         self._writer: Writer | None = None
         self._encoder = FrameEncoder()
         self._finishing: deque[Writer] = deque()
@@ -123,19 +122,12 @@ class _Recorder:
         return np.asarray(shown)
 
 
-class RecordPac(gymnasium.Wrapper[Observation, Action, Observation, Action], Generic[Observation, Action]):
-    """Records what an environment shows into .pac files, exactly, while it runs; used as Gymnasium's `RecordVideo`.
-
-        env = RecordPac(gymnasium.make("ALE/MsPacman-v5"), "rollouts", episode_trigger=lambda number: number % 10 == 0)
-
-    A file holds the observation that `reset` gave and those of the steps after it, to the end of the episode. Files
-    are in their places after `close`, at the latest, which waits for them. `pacodec.read_arrays` gives the
-    observations back as they were. See `pacodec.Writer` for how they are coded.
-    """
+class _Recording:
+    """What both wrappers share; the wrapper of Gymnasium comes after it in the order of base classes."""
 
     def __init__(
         self,
-        env: gymnasium.Env[Observation, Action],
+        env: "gymnasium.Env[Any, Any] | gymnasium.vector.VectorEnv[Any, Any, Any]",
         folder: str | os.PathLike[str],
         *,
         episode_trigger: Trigger | None = None,
@@ -164,7 +156,7 @@ class RecordPac(gymnasium.Wrapper[Observation, Action, Observation, Action], Gen
         Raises UsageError for what cannot be recorded, FileAccessError for a folder that cannot be made; `reset` and
         `step` raise what `Writer.write` does, `close` what `Writer.close` does.
         """
-        super().__init__(env)
+        super().__init__(env)  # type: ignore[call-arg]
         self._recorder = _Recorder(
             env,
             folder,
@@ -177,6 +169,24 @@ class RecordPac(gymnasium.Wrapper[Observation, Action, Observation, Action], Gen
             fps=fps,
             **options,
         )
+
+    def close(self, **kwargs: Any) -> None:
+        """Close the environment, and wait until all files are complete."""
+        try:
+            super().close(**kwargs)  # type: ignore[misc]
+        finally:
+            self._recorder.close()
+
+
+class RecordPac(_Recording, gymnasium.Wrapper[Observation, Action, Observation, Action], Generic[Observation, Action]):
+    """Records what an environment shows into .pac files, exactly, while it runs; used as Gymnasium's `RecordVideo`.
+
+        env = RecordPac(gymnasium.make("ALE/MsPacman-v5"), "rollouts", episode_trigger=lambda number: number % 10 == 0)
+
+    A file holds the observation that `reset` gave and those of the steps after it, to the end of the episode. Files
+    are in their places after `close`, at the latest, which waits for them. `pacodec.read_arrays` gives the
+    observations back as they were. See `pacodec.Writer` for how they are coded.
+    """
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -194,48 +204,18 @@ class RecordPac(gymnasium.Wrapper[Observation, Action, Observation, Action], Gen
             self._recorder.end_file()
         return observation, reward, terminated, truncated, info
 
-    def close(self) -> None:
-        """Close the environment, and wait until all files are complete."""
-        try:
-            super().close()
-        finally:
-            self._recorder.close()
 
-
-class VectorRecordPac(gymnasium.vector.VectorWrapper[Any, Any, Any]):
+class VectorRecordPac(_Recording, gymnasium.vector.VectorWrapper[Any, Any, Any]):
     """`RecordPac` for a vector environment: a frame of a file holds the observations of all sub-environments.
 
     Episodes are those of the first of them; the others begin and end theirs in the midst of a file.
     """
 
     def __init__(
-        self,
-        env: "gymnasium.vector.VectorEnv[Any, Any, Any]",
-        folder: str | os.PathLike[str],
-        *,
-        episode_trigger: Trigger | None = None,
-        step_trigger: Trigger | None = None,
-        length: int = 0,
-        name_prefix: str = "rollout",
-        frames: str = "observation",
-        key: str | None = None,
-        fps: float | None = None,
-        **options: Any,
+        self, env: "gymnasium.vector.VectorEnv[Any, Any, Any]", folder: str | os.PathLike[str], **arguments: Any
     ) -> None:
         """As of `RecordPac`."""
-        super().__init__(env)
-        self._recorder = _Recorder(
-            env,
-            folder,
-            episode_trigger=episode_trigger,
-            step_trigger=step_trigger,
-            length=length,
-            name_prefix=name_prefix,
-            frames=frames,
-            key=key,
-            fps=fps,
-            **options,
-        )
+        super().__init__(env, folder, **arguments)
         self._ended = False
         self._same_step = env.metadata.get("autoreset_mode") == AutoresetMode.SAME_STEP
 
@@ -260,13 +240,6 @@ class VectorRecordPac(gymnasium.vector.VectorWrapper[Any, Any, Any]):
                 self._recorder.end_file()
         self._ended = ends
         return observations, rewards, terminated, truncated, info
-
-    def close(self, **kwargs: Any) -> None:
-        """Close the environments, and wait until all files are complete."""
-        try:
-            super().close(**kwargs)
-        finally:
-            self._recorder.close()
 
 
 def _check_space(space: gymnasium.Space[Any], key: str | None) -> None:

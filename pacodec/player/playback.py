@@ -17,7 +17,7 @@ from pacodec.common.grids import Grids
 from pacodec.common.media import Image
 from pacodec.common.pixels import changed_rows
 from pacodec.container import Gop, Reader
-from pacodec.engine import BLOCK, BlockCosts, GridDecoder
+from pacodec.engine import BLOCK, COST_UNIT, BlockCosts, GridDecoder
 from pacodec.errors import PacodecError
 from pacodec.gop.grid_transforms import transform_for
 from pacodec.gop.pictures import GopPictures
@@ -26,8 +26,6 @@ from pacodec.transforms.base import PICTURE
 
 BATCH_BYTES = 8 * limits.MIB
 """Of a batch of frames; more only where one frame takes more."""
-COST_UNIT = 256
-"""Parts of a bit that the engine counts costs in."""
 _FRAME = struct.Struct("<IHHHHfI")
 """Number; column, row, width and height of what changed; bits, NaN where not known; how many blocks' bits follow."""
 
