@@ -14,7 +14,7 @@ from pacodec.common.media import Image, Pictures
 from pacodec.common.metrics import mean_squared_errors, row_errors
 from pacodec.common.pixels import changed_rows
 from pacodec.container import ENGINE, Component, Gop
-from pacodec.engine import DifferencesDecoder, DifferencesEncoder, Prior, SegmentEncoder, State
+from pacodec.engine import BlockCosts, DifferencesDecoder, DifferencesEncoder, Prior, SegmentEncoder, State
 from pacodec.errors import CorruptFileError
 from pacodec.gop.priors import NONE, Decoders
 from pacodec.gop.rate_distortion import MOST_FRAMES, RateDistortion, steady_codes
@@ -227,6 +227,11 @@ class CheckedDecoder:
         self.left = gop.coded_frames
         """Grids that are still to come."""
         self._decoder, self._expected, self._crc = decoders.decoder(gop), gop.codes_crc, 0
+
+    @property
+    def costs(self) -> BlockCosts | None:
+        """What each grid of the last `pull` took, where that is kept."""
+        return self._decoder.costs
 
     def pull(self, n: int) -> Grids:
         """The next n grids, uint8 [n, C, h, w]; n must not be more than are left.

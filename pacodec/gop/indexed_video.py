@@ -37,13 +37,16 @@ class IndexedVideo:
         path: str | Path | bytes,
         model: str | None,
         device: str,
-        jobs: int,
-        cache: DecodedCache | None,
-        like: "IndexedVideo | None",
+        jobs: int = 1,
+        cache: DecodedCache | None = None,
+        like: "IndexedVideo | None" = None,
+        *,
+        keep_costs: bool = False,
     ) -> None:
+        """With `keep_costs`, decoders of what the engine coded tell what each grid took."""
         with naming("the data" if isinstance(path, bytes) else path):
             self.reader = Reader(path)
-        self._model, self._device, self._jobs = model, device, jobs
+        self._model, self._device, self._jobs, self._keep_costs = model, device, jobs, keep_costs
         self._cache = DecodedCache() if cache is None else cache
         self._key: Hashable = object() if isinstance(path, bytes) else _identity(path)
         self.starts = [0, *accumulate(entry.frames for entry in self.reader.gops)]
@@ -131,8 +134,8 @@ class IndexedVideo:
         """What turns bytes into codes, made when first needed."""
         with self._making:
             if self._decoders is None:
-                needs_model = not self.reader.header.grid.ordinal
-                decoders = decoders_of(self.reader, self._model_file() if needs_model else None)
+                model = None if self.reader.header.grid.ordinal else self._model_file()
+                decoders = decoders_of(self.reader, model, keep_costs=self._keep_costs)
                 working_memory(self.reader.header, decoders)
                 self._decoders = decoders
             return self._decoders

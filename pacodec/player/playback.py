@@ -5,7 +5,6 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Iterator
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,13 @@ from pacodec.common.files import naming
 from pacodec.common.grids import Grids
 from pacodec.common.media import Image
 from pacodec.common.pixels import changed_rows
-from pacodec.container import Gop, Reader
-from pacodec.engine import BLOCK, COST_UNIT, BlockCosts, GridDecoder
+from pacodec.container import Gop
+from pacodec.engine import BLOCK, COST_UNIT, BlockCosts
 from pacodec.errors import PacodecError
-from pacodec.gop.grid_transforms import transform_for
+from pacodec.gop.coding import CheckedDecoder, batch_frames
+from pacodec.gop.indexed_video import IndexedVideo
 from pacodec.gop.pictures import GopPictures
-from pacodec.gop.priors import Decoders, decoders_of, model_of
+from pacodec.gop.priors import NONE
 from pacodec.transforms.base import PICTURE
 
 BATCH_BYTES = 8 * limits.MIB
@@ -33,20 +33,15 @@ _Shown = tuple[int, Image, NDArray[np.float32] | None]
 """A frame's number, its picture, and the bits of its blocks and of what is of no block."""
 
 
-class Playback:
+class Playback(IndexedVideo):
     """A file to be shown, from anywhere on. Safe to share between threads."""
 
     def __init__(self, path: str | Path, model: str | None = None, device: str = "auto") -> None:
         """Raises what `pacodec.open` raises."""
+        super().__init__(path, model, device, keep_costs=True)
         with naming(path):
-            self.reader = Reader(path)
-            header = self.reader.header
-            found = model_of(self.reader, model)
-            self._transform = transform_for(header, found, device)
-            known = None if header.grid.ordinal else found
-            self._decoders = decoders_of(self.reader, known, keep_costs=True)
+            _ = self.transform, self.decoders  # what is missing is said before anything is shown
         self.path = path
-        self._starts = [0, *accumulate(entry.frames for entry in self.reader.gops)]
         self._lock = threading.Lock()
         self._stream: Iterator[_Shown] = iter(())
         self._last: tuple[int, Image | None] = -1, None
@@ -56,20 +51,11 @@ class Playback:
         self.counted = 0
         """Frames whose bits have been counted."""
 
-    def __len__(self) -> int:
-        return self._starts[-1]
-
     @property
     def block(self) -> tuple[float, float]:
         """Height and width of a block, in pixels of the picture."""
         video, grid = self.reader.header.video, self.reader.header.grid
         return BLOCK * video.height / grid.height, BLOCK * video.width / grid.width
-
-    def times(self) -> NDArray[np.float64]:
-        """When each frame is shown, and the end, in seconds, float64 [frames + 1]."""
-        gops = [self.reader.gop(number) for number in range(len(self.reader.gops))]
-        ticks = np.concatenate([*(gop.pts[:-1] for gop in gops), gops[-1].pts[-1:]]) if gops else np.empty(0)
-        return ticks.astype(np.float64) * float(self.reader.header.video.time_base)
 
     def frames(self, start: int, count: int, *, whole: bool, blocks: bool) -> bytes:
         """Frames from `start` on, at most `count` and `BATCH_BYTES`, each as what differs from the one before, RGBA.
@@ -102,64 +88,58 @@ class Playback:
                 self._counting.start()
 
     def _shown(self, start: int) -> Iterator[_Shown]:
-        number = bisect.bisect_right(self._starts, start) - 1
+        number = bisect.bisect_right(self.starts, start) - 1
         taken: deque[NDArray[np.float32] | None] = deque()
-        decoders = _ListeningDecoders(self._decoders, taken)
+
+        def codes(gop: Gop, most: int) -> Iterator[Grids]:
+            for grids, costs in self._coded(gop, most):
+                taken.extend([None] * len(grids) if costs is None else costs.astype(np.float32) / COST_UNIT)
+                yield grids
+
         gops = (self.reader.gop(each) for each in range(number, len(self.reader.gops)))
-        position = self._starts[number]
+        position = self.starts[number]
         none = np.zeros(1, np.float32)
-        for gop, first, pictures in GopPictures(self.reader.header, self._transform, decoders).run(gops):
+        made = GopPictures(self.reader.header, self.transform, self.decoders, codes=codes)
+        for gop, first, pictures in made.run(gops):
             for picture, repeats in zip(pictures, gop.repeats[first:], strict=False):
                 costs = none if repeats else taken.popleft()
                 if position >= start:
                     yield position, picture, costs
                 position += 1
 
+    def _coded(self, gop: Gop, most: int) -> Iterator[tuple[Grids, BlockCosts | None]]:
+        """All codes of a GOP in order, repeats left out, at most so many at a time, and what they took."""
+        decoder = CheckedDecoder(gop, self.decoders)
+        while decoder.left:
+            grids = decoder.pull(min(most, decoder.left))
+            yield grids, decoder.costs
+
     def _count(self) -> None:
-        for number in range(len(self.reader.gops)):
+        for number, first in enumerate(self.starts[:-1]):
             try:
                 gop = self.reader.gop(number)
-                bits = _bits_of(gop, self._decoders, self.reader.header.transform.name == PICTURE)
-            except PacodecError:  # which the frames themselves will say
-                self.counted = self._starts[number + 1]
-                continue
-            shown = np.zeros(gop.frames, np.float32)
-            shown[~gop.repeats] = bits
-            self.bits[self._starts[number] : self._starts[number + 1]] = shown
-            self.counted = self._starts[number + 1]
+                shown = np.zeros(gop.frames, np.float32)
+                shown[~gop.repeats] = self._bits_of(gop)
+                self.bits[first : first + gop.frames] = shown
+            except PacodecError:
+                pass  # which the frames themselves will say
+            self.counted = self.starts[number + 1]
 
+    def _bits_of(self, gop: Gop) -> NDArray[np.float32]:
+        """What each coded frame of a GOP took; the GOP's mean where parts of it cannot be told apart."""
+        count = gop.coded_frames
+        if self.reader.header.transform.name == PICTURE:
+            from pacodec.base_layer.decoding import packets_of
 
-class _ListeningDecoders:
-    """Decoders whose grids' costs are written down as they are decoded: of each the bits of its blocks, or None."""
-
-    def __init__(self, decoders: Decoders, taken: "deque[NDArray[np.float32] | None]") -> None:
-        self.spec, self.memory, self._decoders, self._taken = decoders.spec, decoders.memory, decoders, taken
-
-    def decoder(self, gop: Gop) -> GridDecoder:
-        """One that writes down."""
-        return _ListeningDecoder(self._decoders.decoder(gop), self._taken)
-
-    def prepare(self) -> None:
-        """Do what takes time before the first GOP."""
-        self._decoders.prepare()
-
-
-class _ListeningDecoder:
-    def __init__(self, decoder: GridDecoder, taken: "deque[NDArray[np.float32] | None]") -> None:
-        self._decoder, self._taken = decoder, taken
-
-    @property
-    def costs(self) -> BlockCosts | None:
-        return self._decoder.costs
-
-    def pull(self, n: int) -> Grids:
-        grids = self._decoder.pull(n)
-        costs = self._decoder.costs
-        self._taken.extend([None] * n if costs is None else (costs / np.float32(COST_UNIT)).astype(np.float32))
-        return grids
-
-    def finish(self) -> None:
-        self._decoder.finish()
+            stored = packets_of(gop)
+            if len(stored) == count and all(packet.pts is not None for packet in stored):
+                stored.sort(key=lambda packet: packet.pts or 0)
+                return np.array([8 * len(packet.data) for packet in stored], np.float32)
+        elif gop.coder.name != NONE:
+            coded = self._coded(gop, batch_frames(self.decoders.spec.size))
+            sums = [costs.sum(1, np.float64) for _, costs in coded if costs is not None]
+            return (np.concatenate([np.empty(0), *sums]) / COST_UNIT).astype(np.float32)
+        return np.full(count, 8 * len(gop.payload) / max(count, 1), np.float32)
 
 
 def _packed(
@@ -177,24 +157,3 @@ def _packed(
     listed = costs[:-1] if blocks and costs is not None else np.empty(0, np.float32)
     head = _FRAME.pack(number, left, top, right - left, bottom - top, bits, len(listed))
     return head + changed.tobytes() + listed.astype("<f4").tobytes()
-
-
-def _bits_of(gop: Gop, decoders: Decoders, packets: bool) -> NDArray[np.float32]:
-    """What each coded frame of a GOP took; the GOP's mean where parts of it cannot be told apart."""
-    count = gop.coded_frames
-    if packets:
-        from pacodec.base_layer.decoding import packets_of
-
-        stored = packets_of(gop)
-        if len(stored) == count and all(packet.pts is not None for packet in stored):
-            stored.sort(key=lambda packet: packet.pts or 0)
-            return np.array([8 * len(packet.data) for packet in stored], np.float32)
-        return np.full(count, 8 * len(gop.payload) / max(count, 1), np.float32)
-    decoder = decoders.decoder(gop)
-    bits = np.empty(count, np.float32)
-    for number in range(count):
-        decoder.pull(1)
-        if decoder.costs is None:
-            return np.full(count, 8 * len(gop.payload) / max(count, 1), np.float32)
-        bits[number] = decoder.costs.sum(dtype=np.float64) / COST_UNIT
-    return bits

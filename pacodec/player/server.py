@@ -142,7 +142,9 @@ def _frames(server: PlayServer, query: dict[str, int]) -> _Reply:
 
 
 def _times(server: PlayServer, query: dict[str, int]) -> _Reply:
-    return BINARY, server.playback.times().astype("<f8").tobytes()
+    """When each frame is shown, and the end, in seconds."""
+    playback = server.playback
+    return BINARY, np.append(playback.times(), playback.bounds()[1]).astype("<f8").tobytes()
 
 
 def _bits(server: PlayServer, query: dict[str, int]) -> _Reply:
