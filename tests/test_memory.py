@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from clips import make_clip
 from conftest import lengthen, make_video, screen
@@ -117,3 +118,15 @@ def test_an_hour_takes_no_more_than_a_minute(quality, tmp_path):
     for minute, hour in zip(*peaks, strict=True):
         assert hour - minute < 100 * MEGABYTE
         assert hour < 1500 * MEGABYTE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lossless", [False, True])
+def test_encoding_a_large_screen_takes_little(lossless, tmp_path):
+    pictures = [screen(number, 1920, 1080) for number in range(60)]
+    shades = np.random.default_rng(1).integers(0, 256, (24, 32, 3), np.uint8)
+    for picture in pictures:
+        picture[:24, :32] = shades  # more colours than a palette has, so that a standard codec is tried, too
+    make_video(tmp_path / "screen.mp4", pictures)
+    work = f"pacodec.encode(*sys.argv[1:3], lossless={lossless})"
+    assert peak(work, tmp_path / "screen.mp4", tmp_path / "screen.pac") < 600 * MEGABYTE

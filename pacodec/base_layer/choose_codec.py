@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from fractions import Fraction
-from itertools import islice
+from itertools import chain, islice
 from statistics import mean
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from pacodec.base_layer.colour import Colour
 from pacodec.base_layer.encoders import DEFAULT_QUALITY, LADDER, CodedPictures, EncoderTrial, Stretch, estimate
 from pacodec.base_layer.pipeline import GOP_PIXELS, GOP_SECONDS, BaseLayerPlan
 from pacodec.base_layer.stream import AV1, DECODERS, H264, SOURCE
-from pacodec.common.media import Frame, VideoFormat
+from pacodec.common.media import Frame, Image, VideoFormat
 from pacodec.errors import EstimateError
 from pacodec.options import EncodeOptions
 from pacodec.video.color import RgbConverter, has_alpha
@@ -46,6 +46,8 @@ _TOLERANCE = 1.05
 """Times that an estimate may be exceeded before another way is tried."""
 _SHORT = 1.0
 """dB below the target at which a way does not serve."""
+_HOPELESS = 3
+"""Times as many bytes as another way takes from which on a slower preset cannot make good."""
 _USUAL_RATE = Fraction(25)
 _UNKNOWN_FRAMES = 1000
 """Frames that a pipe is held to bring."""
@@ -133,15 +135,19 @@ def probe(source: str, frame_rate: Fraction | None = None) -> SourceProbe:
     with VideoReader(source, frame_rate) as reader:
         rate = rate or reader.format.frame_rate
         frames = len(packets) or reader.frames_hint or 1
-        first = [(frame.native, frame.rgb) for frame in islice(_pictures(reader), _length(reader.format, frames))]
+        shown = _pictures(reader)
+        head = next(shown)
+        own = head.native
+        pictures = CodedPictures(own, *head.rgb.shape[:2])
+        rest = islice(shown, _length(reader.format, frames) - 1)
+        first = [pictures.kept(frame.native, frame.rgb) for frame in chain([head], rest)]
     stretches: list[Stretch] = [first]
     starts = [min((packet.pts for packet in packets if packet.pts is not None), default=None)]
     if packets and frames > STRETCHES * len(first):
-        start, second = _middle(source, len(first))
+        start, second = _middle(source, len(first), pictures)
         if len(second) > 1:
             stretches.append(second)
             starts.append(start)
-    own = first[0][0]
     colour = None if own is None else Colour.of(own)
     return SourceProbe(
         frames=frames,
@@ -153,7 +159,7 @@ def probe(source: str, frame_rate: Fraction | None = None) -> SourceProbe:
         else None,
         colour=colour,
         stretches=stretches,
-        pictures=CodedPictures(own, *first[0][1].shape[:2]),
+        pictures=pictures,
         activity=_activity(packets, starts, len(first)),
     )
 
@@ -172,8 +178,8 @@ def _from(start: int, shown: Sequence[tuple[int, int]], count: int) -> list[int]
 
 def probe_head(head: Sequence[Frame], video: VideoFormat, frames: int | None) -> SourceProbe:
     """What is known of a pipe by its first frames and, where that is announced, by how many there will be."""
-    stretch = [(frame.native, frame.rgb) for frame in head[: _length(video, len(head))]]
-    pictures = CodedPictures(stretch[0][0], video.height, video.width)
+    pictures = CodedPictures(head[0].native, video.height, video.width)
+    stretch = [pictures.kept(frame.native, frame.rgb) for frame in head[: _length(video, len(head))]]
     count = frames or _UNKNOWN_FRAMES
     return SourceProbe(
         frames=count,
@@ -229,7 +235,7 @@ def decide(footage: SourceProbe, options: EncodeOptions, grids: GridTrials) -> D
         plans.append((footage.packet_bytes, BaseLayerPlan(SOURCE, footage.colour, footage.pictures)))
     found = None
     if not (options.lossless or known or (exact_grid and quality >= EXACT_QUALITY)):
-        found = _trial(footage, target, options.effort)
+        found = _trial(footage, target, options.effort, math.inf if grid is None else grid.bytes)
     trial = None
     if found is not None:
         pictures, trial = found
@@ -258,17 +264,22 @@ def decide(footage: SourceProbe, options: EncodeOptions, grids: GridTrials) -> D
     return Decision([plan for size, plan in made if size < most], [plan for _, plan in others], bound, line)
 
 
-def _trial(footage: SourceProbe, target: float, effort: int) -> tuple[CodedPictures, EncoderTrial] | None:
+def _trial(footage: SourceProbe, target: float, effort: int, other: float) -> tuple[CodedPictures, EncoderTrial] | None:
     """What an encoder of ours takes, of which pictures; None where it is not there or does not reach the target.
 
-    What was not 4:2:0 is tried in that first.
+    What was not 4:2:0 is tried in that first. It is looked at less closely where another way takes far less, `other`
+    bytes.
     """
+
+    def hopeless(trial: EncoderTrial) -> bool:
+        return footage.activity * trial.bytes(footage.frames, footage.gops) > _HOPELESS * other
+
     ways = [footage.pictures]
     if not footage.pictures.own:
         ways.append(CodedPictures(None, *footage.size, full_chroma=True))
     for pictures in ways:
         try:
-            trial = estimate(footage.stretches, target, effort, footage.frame_rate, pictures)
+            trial = estimate(footage.stretches, target, effort, footage.frame_rate, pictures, hopeless)
         except EstimateError:
             continue
         if trial.psnr >= target - _SHORT:
@@ -296,18 +307,19 @@ def _size(count: float) -> str:
     return f"{count / _MEGA:.1f} MB" if count >= _MEGA else f"{count / _KILO:.1f} kB"
 
 
-def _middle(source: str, length: int) -> tuple[int | None, Stretch]:
+def _middle(source: str, length: int, pictures: CodedPictures) -> tuple[int | None, Stretch]:
     """So many pictures in a row from the middle on, and the time of the first in ticks."""
+    start, stretch = None, list[tuple[av.VideoFrame | None, Image]]()
+    to_rgb: RgbConverter | None = None
     container, video = open_video(source)
     with closing(container):
-        frames = list(islice(_frames_from_middle(container, video), length))
-    if not frames:
-        return None, []
-    size = frames[0].width, frames[0].height
-    to_rgb = RgbConverter(*size)
-    return frames[0].pts, [
-        (None if (frame.width, frame.height) != size or has_alpha(frame) else frame, to_rgb(frame)) for frame in frames
-    ]
+        for frame in islice(_frames_from_middle(container, video), length):
+            if to_rgb is None:
+                start, size = frame.pts, (frame.width, frame.height)
+                to_rgb = RgbConverter(*size)
+            own = (frame.width, frame.height) == size and not has_alpha(frame)
+            stretch.append(pictures.kept(frame if own else None, to_rgb(frame)))
+    return start, stretch
 
 
 def _frames_from_middle(container: InputContainer, video: VideoStream) -> Iterator[av.VideoFrame]:

@@ -4,7 +4,7 @@ import ctypes
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -76,8 +76,6 @@ _SLOW_PRESET = 2
 _SMALL, _SMALL_SCREEN, _LARGE, _HUGE = 500_000, 1_200_000, 1_500_000, 6_000_000
 """Pixels of a picture up to which a slower preset than usual is affordable, in general and for screens; above which a
 faster one is needed; and above which fewer pictures may be held at a time."""
-_SPARING = "hierarchical-levels=2:lp=1"
-"""Has SVT-AV1 hold few pictures and work on one at a time; it takes 1 GB and more for huge ones otherwise."""
 _SCREEN_GAIN = 0.88
 """SVT-AV1's tools for screen content are used where they leave at most so much of the bytes: they take their time."""
 
@@ -91,7 +89,9 @@ class Settings:
     preset: int = _FAST_PRESET
     screen: bool = False
     sparing: bool = False
-    """Whether SVT-AV1 is to take little memory."""
+    """Whether SVT-AV1 is to hold few pictures, and those one at a time: huge ones take 1 GB and more otherwise."""
+    single: bool = False
+    """Whether it is to work on one picture at a time: the same bytes, less memory, more time."""
 
     @property
     def options(self) -> dict[str, str]:
@@ -99,7 +99,9 @@ class Settings:
         if self.encoder.codec == AV1:
             parameters = f"crf={self.quantizer:.2f}:scm={int(self.screen)}"
             if self.sparing:
-                parameters += f":{_SPARING}"
+                parameters += ":hierarchical-levels=2"
+            if self.sparing or self.single:
+                parameters += ":lp=1"
             return {"preset": str(self.preset), "svtav1-params": parameters}
         preset = "veryslow" if self.preset <= _PRESETS[USUAL_EFFORT] else "medium"
         return {"preset": preset, "crf": f"{self.quantizer:.1f}", "tune": "psnr", "bf": "8", "sc_threshold": "0"}
@@ -140,6 +142,10 @@ class CodedPictures:
             return frame
         assert rgb is not None
         return self._convert(rgb)
+
+    def kept(self, frame: av.VideoFrame | None, rgb: Image) -> tuple[av.VideoFrame | None, Image]:
+        """What to keep of a picture, given as decoded and as RGB: samples that are not coded only take memory."""
+        return frame if self.takes(frame) else None, rgb
 
     def takes(self, frame: av.VideoFrame | None) -> bool:
         """Whether the samples of a decoded frame are coded as they are."""
@@ -293,9 +299,17 @@ _MOST_TRIALS, _NEAR, _STEEP = 5, 0.3, 5
 
 
 def estimate(
-    stretches: Sequence[Stretch], target: float, effort: int, frame_rate: Fraction | None, pictures: CodedPictures
+    stretches: Sequence[Stretch],
+    target: float,
+    effort: int,
+    frame_rate: Fraction | None,
+    pictures: CodedPictures,
+    hopeless: Callable[[EncoderTrial], bool] = lambda trial: False,
 ) -> EncoderTrial:
-    """The settings that reach `target` dB on the stretches, and what they take; EstimateError as `PictureCoder`."""
+    """The settings that reach `target` dB on the stretches, and what they take; EstimateError as `PictureCoder`.
+
+    `hopeless` says of a fast preset's trial whether it needs no closer look.
+    """
     height, width = stretches[0][0][1].shape[:2]
 
     def code(stretch: Stretch, settings: Settings) -> tuple[Distortion, int, int]:
@@ -320,7 +334,8 @@ def estimate(
     encoder, pixels = pictures.encoder, height * width
     search = QuantizerSearch(encoder, target)
     preset = _FAST_PRESET if pixels <= _SMALL_SCREEN else _FASTER_PRESET
-    best = trial(Settings(encoder, encoder.start, preset, sparing=pixels > _HUGE))
+    release_memory()
+    best = trial(Settings(encoder, encoder.start, preset, sparing=pixels > _HUGE, single=pixels > _LARGE))
     if encoder.codec == AV1:
         best = min(best, trial(replace(best.settings, screen=True)), key=lambda way: _cost(way, len(stretches[0])))
     search.tried.append((best.settings.quantizer, best.psnr))
@@ -332,13 +347,12 @@ def estimate(
         search.tried.append((wanted, best.psnr))
     # A slower preset keeps the slope and moves the level.
     settings = replace(best.settings, quantizer=search.next()).slower(effort, pixels)
-    slow, slope = trial(settings), search.slope
-    wanted = encoder.quantizer(settings.quantizer + (slow.psnr - target) / slope)
-    moved = (settings.quantizer - wanted) * slope
+    slow, slope = best if hopeless(best) else trial(settings), search.slope
+    wanted = encoder.quantizer(slow.settings.quantizer + (slow.psnr - target) / slope)
+    moved = (slow.settings.quantizer - wanted) * slope
     gain = 2 ** (moved / encoder.halving)
-    return EncoderTrial(
-        replace(settings, quantizer=wanted), slow.psnr + moved, slow.key_bytes * gain, slow.frame_bytes * gain
-    )
+    settings = replace(settings, quantizer=wanted, single=False)
+    return EncoderTrial(settings, slow.psnr + moved, slow.key_bytes * gain, slow.frame_bytes * gain)
 
 
 def _cost(way: EncoderTrial, frames: int) -> float:

@@ -145,10 +145,11 @@ def learn_palette(
     Each distinct colour weighs as often as it occurs. The start is k-means++ without chance: each further colour is the
     one with the largest share of the error left (Arthur, Vassilvitskii 2007, section 2, made deterministic).
     """
-    seen = [pack_colours(p).ravel() for p in pictures]
+    found = [np.unique(pack_colours(each), return_counts=True) for each in pictures]
     if further is not None:
-        seen.append(pack_colours(further))
-    packed, counts = np.unique(np.concatenate(seen), return_counts=True)
+        found.append(np.unique(pack_colours(further), return_counts=True))
+    packed, places = np.unique(np.concatenate([occurring for occurring, _ in found]), return_inverse=True)
+    counts = np.bincount(places, np.concatenate([often for _, often in found])).astype(np.int64)
     if len(packed) <= colours:
         return unpack_colours(packed)
     if len(packed) > MAX_SAMPLE_COLOURS:
