@@ -8,9 +8,11 @@ exit code is 1 if there is anything. Prints a line a target.
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +21,24 @@ from typing import Any
 HERE = Path(__file__).parent
 CORE = HERE.parents[1] / "pacodec" / "engine" / "core"
 NAMES = ("container", "coders", "decode", "model")
-CORE_NAMES = {"core-decode": "decode", "core-round-trip": "round_trip", "core-colour": "colour"}
+CORE_NAMES = {
+    "core-decode": "decode",
+    "core-round-trip": "round_trip",
+    "core-large": "round_trip_large",
+    "core-colour": "colour",
+}
 """Targets in core.c, by the name of their function."""
-FLAGS = ("-std=c11", "-g", "-O2", "-DPACODEC_BASELINE", "-fno-sanitize-recover=all", f"-I{CORE}")
+SMALL_TABLES = {
+    "state.h": (
+        ("HISTORY_BYTES = 40 << 20", "HISTORY_BYTES = 1 << 11"),
+        ("COMMON_BITS = 16", "COMMON_BITS = 8"),
+        ("MATCH_BITS = 18", "MATCH_BITS = 6"),
+        ("SUCCESSOR_BITS = 18", "SUCCESSOR_BITS = 6"),
+    ),
+    "engine.c": (("table_bits = 16", "table_bits = 8"),),
+}
+"""Sizes of tables, in place of those of the core: an execution takes less, and what shares a place is had at once."""
+FLAGS = ("-std=c11", "-g", "-O2", "-DPACODEC_BASELINE", "-fno-sanitize-recover=all")
 SANITIZERS = "address,undefined"
 SLICE = 300
 """Seconds after which a process is replaced: instrumented ones grow, by some 100 kB an execution."""
@@ -50,18 +67,25 @@ def campaign(folder: Path, seconds: float, names: tuple[str, ...] = NAMES) -> di
         return dict(zip(names, outcomes, strict=True))
 
 
-def build_core(folder: Path, names: list[str]) -> dict[str, Path]:
-    """The programs of targets of the core, built into a folder by clang."""
+def build_core(folder: Path, names: Sequence[str], sanitizers: str = SANITIZERS, small: bool = True) -> dict[str, Path]:
+    """The programs of targets of the core, built into a folder by clang, with small tables or those of the core."""
+    sources = folder / "core"
+    shutil.copytree(CORE, sources, dirs_exist_ok=True)
+    for name, changes in SMALL_TABLES.items() if small else ():
+        text = (sources / name).read_text()
+        for usual, smaller in changes:
+            assert text.count(usual) == 1, f"{name} has not one {usual!r}"
+            text = text.replace(usual, smaller)
+        (sources / name).write_text(text)
+    compile_ = ["clang", *FLAGS, "-fno-sanitize-coverage=trace-cmp", f"-I{sources}"]  # which would trace the mixing
     objects = []
-    instrumented = f"-fsanitize=fuzzer-no-link,{SANITIZERS}"
-    compile_ = ["clang", *FLAGS, instrumented, "-fno-sanitize-coverage=trace-cmp"]  # which would trace the mixing
-    folder.mkdir(parents=True, exist_ok=True)
-    for source in sorted(CORE.glob("*.c")) if names else ():
-        objects.append(folder / f"{source.stem}.o")
-        subprocess.run([*compile_, "-c", source, "-o", objects[-1]], check=True)
+    for source in sorted(sources.glob("*.c")) if names else ():
+        objects.append(source.with_suffix(".o"))
+        command = [*compile_, f"-fsanitize=fuzzer-no-link,{sanitizers}", "-c", source, "-o", objects[-1]]
+        subprocess.run(command, check=True)
     programs = {name: folder / f"{name}.exe" for name in names}
     for name, program in programs.items():
-        links = [f"-fsanitize=fuzzer,{SANITIZERS}", f"-DFUZZED={CORE_NAMES[name]}", HERE / "core.c", *objects]
+        links = [f"-fsanitize=fuzzer,{sanitizers}", f"-DFUZZED={CORE_NAMES[name]}", HERE / "core.c", *objects]
         subprocess.run([*compile_, *links, "-o", program], check=True)
     return programs
 

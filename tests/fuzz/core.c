@@ -1,23 +1,30 @@
-/* The C core under libFuzzer: FUZZED is `decode`, `round_trip` or `colour`. See campaign.py for how it is built.
+/* The C core under libFuzzer: FUZZED is one of the functions of an Input. See campaign.py for how it is built.
  *
- * A fresh state is kept in a file in memory for each shape of grids, and mapped privately between pages that must not
- * be touched: giving the written pages back makes it fresh again, for a small fraction of what clearing it would take.
+ * A state that knows nothing is made once for each shape of grids, and copied for each input.
  */
-#define _GNU_SOURCE
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "colour.h"
 #include "engine.h"
 
-enum { KINDS = 6, SIDES = 8, FRAMES_MOST = 3, PAGE = 4096 };
+/* A segment is of at most FRAMES_MOST grids; where it is of more than two, of at most CODES_MOST codes. */
+enum { FRAMES_MOST = 8, CODES_MOST = 90 };
 
-static const uint32_t KIND[KINDS][2] = {{0, 1}, {0, 2}, {0, 4}, {0, 3}, {1, 1}, {1, 3}}; /* ordinal, channels */
-/* Height and width: mostly a few pixels, for speed; copies by vectors need the last. */
-static const uint32_t SIDE[SIDES][2] = {{1, 1}, {3, 5}, {1, 9}, {8, 8}, {9, 3}, {4, 17}, {10, 11}, {26, 50}};
+typedef struct {
+    uint32_t ordinal, channels, height, width;
+    size_t grid, blocks, size;
+    uint8_t *fresh, *states[2];
+} Shape;
+
+/* Mostly a few codes, for speed; blocks have a side of eight. */
+static Shape small[] = {
+    {0, 1, 1, 1}, {0, 1, 3, 5}, {0, 1, 1, 9}, {0, 1, 8, 8}, {0, 1, 9, 4}, {0, 1, 4, 17}, {0, 2, 1, 1}, {0, 2, 9, 3},
+    {0, 2, 2, 9}, {0, 3, 2, 3}, {0, 4, 1, 9}, {0, 4, 3, 2}, {1, 1, 1, 1}, {1, 1, 5, 3},  {1, 3, 2, 3}, {1, 5, 1, 1},
+};
+/* Enough blocks for an encoder to look for vectors to copy them by. */
+static Shape large[] = {{0, 1, 26, 50}, {0, 2, 33, 41}};
 
 static void check(int holds)
 {
@@ -39,58 +46,54 @@ static uint8_t next(Input *input)
     return *input->at++;
 }
 
-typedef struct {
-    const uint32_t *kind, *side;
-    size_t grid, size, mapped;
-    int file;
-    uint8_t *memory[2];
-} Shape;
-
-static Shape *find_shape(Input *input)
+static void *allocated(size_t size)
 {
-    static Shape shapes[KINDS][SIDES];
-    uint32_t kind = next(input) % KINDS, side = next(input) % SIDES;
-    Shape *shape = &shapes[kind][side];
-    if (shape->size)
-        return shape;
-    shape->kind = KIND[kind];
-    shape->side = SIDE[side];
-    shape->grid = (size_t)shape->kind[1] * shape->side[0] * shape->side[1];
-    shape->size = pac_state_size(shape->kind[0], shape->kind[1], shape->side[0], shape->side[1]);
-    shape->mapped = (shape->size + PAGE - 1) / PAGE * PAGE;
-    shape->file = memfd_create("state", 0);
-    check(!ftruncate(shape->file, (off_t)shape->mapped));
-    size_t before = (shape->mapped - shape->size) & ~(size_t)7; /* so that the state ends where the page does */
-    uint8_t *made = mmap(NULL, shape->mapped, PROT_READ | PROT_WRITE, MAP_SHARED, shape->file, 0);
-    check(made != MAP_FAILED);
-    check(!pac_state_init(made + before, shape->kind[0], shape->kind[1], shape->side[0], shape->side[1], NULL, 0));
-    munmap(made, shape->mapped);
-    for (int i = 0; i < 2; i++) {
-        uint8_t *room = mmap(NULL, shape->mapped + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        check(room != MAP_FAILED);
-        made = mmap(room + PAGE, shape->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, shape->file, 0);
-        check(made != MAP_FAILED);
-        shape->memory[i] = made + before;
+    void *made = malloc(size ? size : 1);
+    check(made != NULL);
+    return made;
+}
+
+/* Memory that ends where it is said to end. */
+static void *copied(const void *data, size_t size)
+{
+    void *made = allocated(size);
+    if (size)
+        memcpy(made, data, size);
+    return made;
+}
+
+static uint8_t *begun_state(const Shape *shape, const uint8_t *start, size_t size)
+{
+    uint8_t *state = calloc(1, shape->size);
+    check(state != NULL);
+    check(!pac_state_init(state, shape->ordinal, shape->channels, shape->height, shape->width, start, size));
+    return state;
+}
+
+static Shape *find_shape(Shape *shapes, size_t count, Input *input)
+{
+    Shape *shape = &shapes[next(input) % count];
+    if (!shape->size) {
+        shape->grid = (size_t)shape->channels * shape->height * shape->width;
+        shape->blocks = (size_t)((shape->height + 7) / 8) * ((shape->width + 7) / 8);
+        shape->size = pac_state_size(shape->ordinal, shape->channels, shape->height, shape->width);
+        shape->fresh = begun_state(shape, NULL, 0);
+        for (int i = 0; i < 2; i++)
+            shape->states[i] = allocated(shape->size);
     }
     return shape;
 }
 
 /* One of two states that know nothing; what it held before is gone. */
-static void *fresh_state(Shape *shape, int number)
+static void *fresh_state(const Shape *shape, int number)
 {
-    uint8_t *state = shape->memory[number];
-    check(!madvise((void *)((uintptr_t)state & ~(uintptr_t)(PAGE - 1)), shape->mapped, MADV_DONTNEED));
-    return state;
+    return memcpy(shape->states[number], shape->fresh, shape->size);
 }
 
-/* Memory that ends where it is said to end. */
-static uint8_t *copied(const uint8_t *data, size_t size)
+static uint32_t frames_of(const Shape *shape, uint8_t asked)
 {
-    uint8_t *made = malloc(size ? size : 1);
-    check(made != NULL);
-    if (size)
-        memcpy(made, data, size);
-    return made;
+    size_t most = CODES_MOST / shape->grid;
+    return 1 + asked % (uint32_t)(most < 2 ? 2 : most > FRAMES_MOST ? FRAMES_MOST : most);
 }
 
 /* Code grids in batches, perhaps with costs, into memory of the size that is promised to be enough; the bytes. */
@@ -98,13 +101,11 @@ static size_t encode(void *state, uint8_t *grids, const Shape *shape, uint32_t c
                      const uint16_t *costs, uint8_t **coded)
 {
     size_t bound = pac_bound(state), size = 0;
-    *coded = malloc((count + 1) * bound);
-    check(*coded != NULL);
+    *coded = allocated((count + 1) * bound);
     pac_encode_begin(state);
     for (uint32_t first = 0; first < count; first += step) {
         uint32_t now = count - first < step ? count - first : step;
-        uint8_t *out = malloc(now * bound);
-        check(out != NULL);
+        uint8_t *out = allocated(now * bound);
         size_t written = pac_encode(state, grids + first * shape->grid, now, costs, out, now * bound);
         check(written <= now * bound);
         memcpy(*coded + size, out, written);
@@ -119,38 +120,62 @@ static size_t encode(void *state, uint8_t *grids, const Shape *shape, uint32_t c
     return size;
 }
 
+/* One segment, a grid at a time or all at once, perhaps told what each grid took. Whether the bytes are wrong. */
+static int decode_segment(void *state, const uint8_t *data, size_t size, uint8_t *grids, const Shape *shape,
+                          uint32_t count, int singly, int told)
+{
+    const size_t per_grid = shape->blocks + 1;
+    uint32_t step = singly ? 1 : count, *costs = told ? allocated(4 * count * per_grid) : NULL;
+    int wrong = pac_decode_begin(state, data, size);
+    for (uint32_t first = 0; first < count && !wrong; first += step)
+        wrong = pac_decode_costs(state, data, size, grids + first * shape->grid, step,
+                                 told ? costs + first * per_grid : NULL);
+    if (told && !wrong) {
+        uint64_t sum = 0;
+        for (size_t i = 0; i < count * per_grid; i++)
+            sum += costs[i];
+        check(sum <= ((uint64_t)size + 8) << 11);
+    }
+    free(costs);
+    return wrong || pac_decode_end(state, data, size);
+}
+
 /* Two segments of any bytes, and then grids coded by a state that learned from them. */
 void decode(Input input)
 {
-    Shape *shape = find_shape(&input);
-    void *state = fresh_state(shape, 0);
-    uint32_t frames = 1 + next(&input) % FRAMES_MOST;
+    Shape *shape = find_shape(small, sizeof small / sizeof *small, &input);
+    uint8_t *state = fresh_state(shape, 0), *begun = NULL, *coded;
+    uint32_t frames = frames_of(shape, next(&input)), choice = next(&input);
     size_t first = input.left * next(&input) / 256;
-    uint8_t *grids = malloc(frames * shape->grid), *coded;
-    check(grids != NULL);
+    uint8_t *grids = allocated(frames * shape->grid);
     for (int number = 0; number < 2; number++) {
-        size_t size = number ? input.left - (first < input.left ? first : input.left) : first;
-        size = size < input.left ? size : input.left;
+        size_t size = number || first > input.left ? input.left : first;
         uint8_t *data = copied(input.at, size);
         input.at += size;
         input.left -= size;
-        int wrong = pac_decode_begin(state, data, size);
-        for (uint32_t frame = 0; frame < frames && !wrong; frame++)
-            wrong = pac_decode(state, data, size, grids + frame * shape->grid, 1);
-        if (!wrong)
-            pac_decode_end(state, data, size);
+        decode_segment(state, data, size, grids, shape, frames, choice & 1, choice >> 1 & 1);
         free(data);
     }
-    memset(grids, next(&input), frames * shape->grid);
+    if (choice % 32 == 31) { /* rarely, because it takes long */
+        size_t size = pac_state_learned(state, NULL, 0);
+        uint8_t *learned = allocated(size);
+        check(pac_state_learned(state, learned, size) == size);
+        state = begun = begun_state(shape, learned, size);
+        check(pac_state_init(shape->states[1], shape->ordinal, shape->channels, shape->height, shape->width, learned,
+                             size - 1));
+        free(learned);
+    }
+    memset(grids, (int)choice, frames * shape->grid);
     encode(state, grids, shape, frames, 1, NULL, &coded);
     free(coded);
+    free(begun);
     free(grids);
 }
 
 /* Rectangles, shifts and noise that the input asks for, on each grid after the one before. */
 static void paint(Input *input, const Shape *shape, uint8_t *grids, uint32_t frames)
 {
-    const uint32_t channels = shape->kind[1], height = shape->side[0], width = shape->side[1];
+    const uint32_t channels = shape->channels, height = shape->height, width = shape->width;
     const size_t plane = (size_t)height * width;
     memset(grids, next(input), frames * shape->grid);
     for (uint32_t frame = 0; frame < frames; frame++) {
@@ -177,35 +202,51 @@ static void paint(Input *input, const Shape *shape, uint8_t *grids, uint32_t fra
     }
 }
 
-/* Two segments of painted grids come back, whatever the batches are. */
-void round_trip(Input input)
+/* Costs that grow with the distance of two codes, in one of sixteen measures; made when they are first asked for. */
+static const uint16_t *costs_of(uint32_t measure)
 {
-    static uint16_t costs[256 * 256];
-    Shape *shape = find_shape(&input);
-    void *encoder = fresh_state(shape, 0), *decoder = fresh_state(shape, 1);
+    static uint16_t *made[16];
+    if (!made[measure]) {
+        made[measure] = allocated(2 * 256 * 256);
+        for (uint32_t i = 0; i < 256 * 256; i++)
+            made[measure][i] = (uint16_t)(i / 256 == i % 256 ? 0 : (i / 256 ^ i % 256) * (1 + 16 * measure));
+    }
+    return made[measure];
+}
+
+/* Two segments of painted grids come back, whatever the batches are. */
+static void round_trip_of(const Shape *shape, Input input)
+{
+    uint8_t *encoder = fresh_state(shape, 0), *decoder = fresh_state(shape, 1);
     uint32_t choice = next(&input);
     for (int number = 0; number < 2; number++) {
-        uint32_t frames = 1 + next(&input) % FRAMES_MOST, step = 1 + next(&input) % frames;
-        uint8_t *grids = malloc(frames * shape->grid), *decoded = malloc(frames * shape->grid), *coded;
-        check(grids && decoded);
+        uint32_t frames = frames_of(shape, next(&input)), step = 1 + next(&input) % frames;
+        uint8_t *grids = allocated(frames * shape->grid), *decoded = allocated(frames * shape->grid), *coded;
         paint(&input, shape, grids, frames);
         uint8_t *meant = copied(grids, frames * shape->grid);
-        int with_costs = choice >> number & 1;
-        if (with_costs)
-            for (uint32_t i = 0; i < 256 * 256; i++)
-                costs[i] = (uint16_t)(i / 256 == i % 256 ? 0 : (i / 256 ^ i % 256) * choice);
-        size_t size = encode(encoder, grids, shape, frames, step, with_costs ? costs : NULL, &coded);
-        check(with_costs || !memcmp(meant, grids, frames * shape->grid));
-        check(!pac_decode_begin(decoder, coded, size));
-        for (uint32_t frame = 0; frame < frames; frame++)
-            check(!pac_decode(decoder, coded, size, decoded + frame * shape->grid, 1));
-        check(!pac_decode_end(decoder, coded, size));
+        const uint16_t *costs = choice >> number & 1 ? costs_of(choice >> 4) : NULL;
+        size_t size = encode(encoder, grids, shape, frames, step, costs, &coded);
+        check(costs || !memcmp(meant, grids, frames * shape->grid));
+        check(!decode_segment(decoder, coded, size, decoded, shape, frames, choice >> 2 & 1, choice >> 3 & 1));
         check(!memcmp(decoded, grids, frames * shape->grid));
         free(meant);
         free(grids);
         free(decoded);
         free(coded);
     }
+}
+
+void round_trip(Input input)
+{
+    const Shape *shape = find_shape(small, sizeof small / sizeof *small, &input);
+    round_trip_of(shape, input);
+}
+
+/* Of grids that an encoder looks for vectors in. */
+void round_trip_large(Input input)
+{
+    const Shape *shape = find_shape(large, sizeof large / sizeof *large, &input);
+    round_trip_of(shape, input);
 }
 
 /* A picture of any fields, whose planes are as large as they say. */
@@ -224,15 +265,13 @@ void colour(Input input)
         size_t columns = i ? (picture.width + (1u << picture.shift_x) - 1) >> picture.shift_x : picture.width;
         size_t rows = i ? (picture.height + (1u << picture.shift_y) - 1) >> picture.shift_y : picture.height;
         size_t row = columns * (picture.depth > 8 ? 2 : 1), size = row * rows;
-        planes[i] = malloc(size ? size : 1);
-        check(planes[i] != NULL);
+        planes[i] = allocated(size);
         for (size_t j = 0; j < size; j++)
             planes[i][j] = input.left ? next(&input) : (uint8_t)(j * 37);
         picture.planes[i] = planes[i];
         picture.strides[i] = (int64_t)row;
     }
-    uint8_t *rgb = malloc((size_t)picture.width * picture.height * 3 + 1);
-    check(rgb != NULL);
+    uint8_t *rgb = allocated((size_t)picture.width * picture.height * 3);
     pac_colour_to_rgb(&picture, rgb, (int64_t)picture.width * 3);
     free(rgb);
     for (int i = 0; i < 3; i++)

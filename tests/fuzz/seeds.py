@@ -29,7 +29,7 @@ NETWORKS = {
     "vanilla-500": {"height": 8, "width": 8, "rank": 1},
     "vae": {"height": 4, "width": 4, "rank": 1},
 }
-CORE = ("core-decode", "core-round-trip", "core-colour")
+CORE = ("core-decode", "core-round-trip", "core-large", "core-colour")
 MAX_PARSED = 1 << 15
 """Bytes of a file of which no more is looked at than its container."""
 
@@ -128,12 +128,11 @@ def _payloads() -> Iterator[tuple[str, bytes]]:
 
 
 def _core_seeds(target: str) -> Iterator[bytes]:
-    """Inputs of core.c: nature and shape of the grids, then what the target makes of the rest."""
-    shapes = [bytes([kind, side]) for kind in range(6) for side in range(8)]
+    """Inputs of core.c: which shape, then what the target makes of the rest."""
     rng = np.random.default_rng(6)
-    for shape in shapes:
-        yield shape + (b"\2\x80" if target == "core-decode" else b"") + rng.bytes(60)
-        yield shape + b"\2\x80" + bytes(20) + b"\xff" * 20
+    for shape in range(16):
+        yield bytes([shape]) + (b"\2\3\x80" if target == "core-decode" else b"\0") + rng.bytes(60)
+        yield bytes([shape]) + b"\2\1\x80" + bytes(20) + b"\xff" * 20
 
 
 def write(folder: Path) -> None:
