@@ -8,9 +8,9 @@ from itertools import zip_longest
 from pathlib import Path
 
 from pacodec.common.media import Frame, Image
-from pacodec.common.metrics import Distortion, decibels
+from pacodec.common.metrics import Distortion, decibels, similarity
 from pacodec.container import Reader
-from pacodec.container.identify import is_pac
+from pacodec.container.writer import is_pac
 from pacodec.errors import CorruptFileError, UsageError
 
 TimedFrame = tuple[Image, Fraction]
@@ -64,7 +64,7 @@ def compare(
 
     Raises UsageError where their sizes differ, and what reading either raises.
     """
-    distortion, psnr, similarity = Distortion(), list[float | None](), list[float]()
+    distortion, psnr, similarities = Distortion(), list[float | None](), list[float]()
     extra = [0, 0]
     starts: tuple[Fraction, Fraction] | None = None
     difference = Fraction(0)
@@ -82,19 +82,13 @@ def compare(
             distortion += found
             psnr.append(decibels(found.total) if found.total else None)
             if ssim:
-                similarity.append(_similarity(original, picture) if found.total else 1.0)
+                similarities.append(similarity(original, picture)[0] if found.total else 1.0)
             starts = starts or (begin, other_begin)
             difference = max(difference, abs((begin - starts[0]) - (other_begin - starts[1])))
             progress(number + 1, total)
     if not distortion.frames:
         raise CorruptFileError(f"{first}, {second}: no frame to compare")
-    return Comparison(distortion.frames, distortion, psnr, similarity, float(difference), *extra)
-
-
-def _similarity(original: Image, picture: Image) -> float:
-    from pacodec.common.metrics import similarity  # OpenCV, for this alone
-
-    return similarity(original, picture)[0]
+    return Comparison(distortion.frames, distortion, psnr, similarities, float(difference), *extra)
 
 
 def _frames(name: str, stack: ExitStack) -> tuple[Iterator[TimedFrame], int | None]:

@@ -18,7 +18,7 @@ from pacodec.common.media import AudioPacket, EncoderInput, Frame, Image
 from pacodec.common.pixels import ColourSet
 from pacodec.container import Reader
 from pacodec.container.header import WRITER
-from pacodec.container.identify import check_pac_target
+from pacodec.container.writer import check_pac_target
 from pacodec.decoder import Decoder
 from pacodec.errors import CorruptFileError, EstimateError, QualityError, UsageError
 from pacodec.gop.choose_transform import TransformChoice, choose_transform

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any
 
 from pacodec.common.files import failing
-from pacodec.container.identify import FOREIGN_SUFFIXES, PAC_SUFFIX, is_pac
+from pacodec.container.writer import FOREIGN_SUFFIXES, PAC_SUFFIX, is_pac
 from pacodec.encoder import encode
 from pacodec.errors import FileAccessError, PacodecError, UsageError
 from pacodec.gop.parallel import cores

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from pacodec.common.files import STANDARD_STREAM, check_target
 from pacodec.common.layout import ArrayLayout
-from pacodec.container.identify import check_pac_target
+from pacodec.container.writer import check_pac_target
 from pacodec.errors import PacodecError, UsageError
 from pacodec.gop.feed import FrameQueue
 from pacodec.gop.parallel import Stopped

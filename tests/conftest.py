@@ -19,7 +19,7 @@ import pacodec.models.library
 from pacodec.cli import main
 from pacodec.common.media import VideoFormat
 from pacodec.container import Reader, Writer
-from pacodec.engine.snapshots import SWITCH
+from pacodec.engine.prior import STATE_CACHE_VARIABLE
 from pacodec.video.writer import VideoWriter
 
 # How long an example takes depends on what else the machine does.
@@ -127,7 +127,7 @@ def _no_models_but_the_tests_own(tmp_path_factory: pytest.TempPathFactory, monke
     empty = tmp_path_factory.getbasetemp() / "no-models"
     empty.mkdir(exist_ok=True)
     monkeypatch.setenv(pacodec.models.library.MODEL_FOLDER_VARIABLE, str(empty))
-    monkeypatch.setenv(SWITCH, str(tmp_path_factory.getbasetemp() / "states"))
+    monkeypatch.setenv(STATE_CACHE_VARIABLE, str(tmp_path_factory.getbasetemp() / "states"))
     monkeypatch.setattr(pacodec.models.library, "shipped_folder", lambda: empty)
 
 

@@ -22,7 +22,7 @@ from pacodec.engine import (
     State,
     replay,
 )
-from pacodec.engine.snapshots import SWITCH, folder, prior_of
+from pacodec.engine.prior import STATE_CACHE_VARIABLE, prior_of, state_cache_folder
 from pacodec.errors import CorruptFileError, LimitError
 
 
@@ -156,7 +156,7 @@ def test_memory_is_bounded_before_it_is_taken(monkeypatch):
 
 @pytest.fixture
 def cached(monkeypatch, tmp_path):
-    monkeypatch.setenv(SWITCH, str(tmp_path / "states"))
+    monkeypatch.setenv(STATE_CACHE_VARIABLE, str(tmp_path / "states"))
     grids = moving()
     recording = Recording(spec_of(grids), [Segment(len(grids), segment(grids))])
     return recording, tmp_path / "states"
@@ -174,7 +174,7 @@ def test_a_snapshot_is_used_again(cached, monkeypatch):
     first = coded_after(prior_of(recording, recording.spec))
     (path,) = where.iterdir()
     assert path.stat().st_mode & 0o077 == 0
-    monkeypatch.setattr("pacodec.engine.snapshots.replay", None)  # which is not needed any more
+    monkeypatch.setattr("pacodec.engine.prior.replay", None)  # which is not needed any more
     assert coded_after(prior_of(recording, recording.spec)) == first
 
 
@@ -202,16 +202,16 @@ def test_a_snapshot_that_cannot_be_trusted_is_made_anew(harm, cached, tmp_path):
 
 def test_snapshots_can_be_switched_off(cached, monkeypatch):
     recording, where = cached
-    monkeypatch.setenv(SWITCH, "off")
+    monkeypatch.setenv(STATE_CACHE_VARIABLE, "off")
     prior_of(recording, recording.spec)
-    assert folder() is None
+    assert state_cache_folder() is None
     assert not where.exists()
 
 
 def test_snapshots_are_bounded(cached, monkeypatch):
     recording, where = cached
     size = Prior(State.fresh(recording.spec)).memory
-    monkeypatch.setattr("pacodec.engine.snapshots.MAX_BYTES", int(2.5 * size))
+    monkeypatch.setattr("pacodec.engine.prior.STATE_CACHE_BYTES", int(2.5 * size))
     for seed in range(4):
         grids = moving(seed=seed)
         prior_of(Recording(spec_of(grids), [Segment(len(grids), segment(grids))]), spec_of(grids))

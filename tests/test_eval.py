@@ -17,12 +17,19 @@ from pacodec.base_layer.encoders import LADDER
 from pacodec.common.metrics import psnr
 from pacodec.errors import CorruptFileError, ModelError, PacodecError, UsageError
 from pacodec.evaluation.bd_rate import bd_rate, break_even, equal_psnr, front, rate_at
-from pacodec.evaluation.cache import Cache, describe, key_of
 from pacodec.evaluation.clips import Clip, prepare
 from pacodec.evaluation.codecs import DifferencesCodec, WebpCodec
-from pacodec.evaluation.curves import Curve, Setting, chosen_peers, pacodec_curve, peer_curve
-from pacodec.evaluation.matrix import CodingTask, Matrix, Measurement
-from pacodec.evaluation.peers import PEERS, available, default_families
+from pacodec.evaluation.curves import (
+    PEERS,
+    Curve,
+    Setting,
+    available,
+    chosen_peers,
+    default_families,
+    pacodec_curve,
+    peer_curve,
+)
+from pacodec.evaluation.matrix import Cache, CodingTask, Matrix, Measurement, describe, key_of
 from pacodec.evaluation.quality import Planes, Quality, better_chroma, measure
 from pacodec.evaluation.results import BdRate, ClipResult, CurveResult, EqualPsnr, Evaluation, Point
 from pacodec.evaluation.tables import Table, clip_tables, tables

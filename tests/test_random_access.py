@@ -13,8 +13,7 @@ from clips import make_clip
 from conftest import make_video, screen
 
 import pacodec
-from pacodec.gop.bounded import BoundedCache
-from pacodec.gop.random_access import DecodedCache
+from pacodec.gop.random_access import BoundedCache, DecodedCache
 
 FRAMES = 24
 

@@ -15,11 +15,10 @@ from pacodec.errors import CorruptFileError, FileAccessError, UsageError
 from pacodec.study import run as study_run
 from pacodec.study.dataset import Dataset, prepare
 from pacodec.study.networks import NETWORKS, ROWS, select
-from pacodec.study.published import PUBLISHED
+from pacodec.study.results import PUBLISHED
 from pacodec.study.run import run
 from pacodec.study.tables import shortfalls
-from pacodec.study.train_networks import NetworkTrainer
-from pacodec.study.training_log import TrainingLog
+from pacodec.study.train_networks import NetworkTrainer, TrainingLog
 from pacodec.training.loop import TrainingProgress
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]

@@ -10,12 +10,12 @@ from hypothesis.extra.numpy import arrays
 from pacodec.autoencoders.neural import NeuralTransform
 from pacodec.autoencoders.quantizers import QUANTIZERS
 from pacodec.autoencoders.registry import ARCHITECTURES, build
+from pacodec.common.pixels import resize
 from pacodec.errors import CorruptFileError, LimitError, PacodecError, UnsupportedError
 from pacodec.models.files import ModelFile
 from pacodec.training.autoencoder import package
 from pacodec.training.fit import to_images
 from pacodec.transforms.palette import MAX_CORRECTION_STEP, PaletteTransform, learn_palette
-from pacodec.video.resize import resize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

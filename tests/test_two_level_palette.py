@@ -13,7 +13,7 @@ from pacodec.errors import CorruptFileError, LimitError, QualityError
 from pacodec.gop.survey import SAMPLE_FRAMES
 from pacodec.transforms.palette import learn_palette
 from pacodec.transforms.two_level_palette import TwoLevelPalette, frequent_colours, occurring_palette, without
-from pacodec.video.sample import sample_frames
+from pacodec.video.reader import sample_frames
 
 
 def noise(*shape, seed=0, levels=256):

@@ -14,8 +14,7 @@ from clips import TIME_BASE, VARIANTS, Clip, make_clip, make_sound, psnr
 
 from pacodec.common.media import AudioPacket, ColorTags, Frame, VideoFormat
 from pacodec.errors import CorruptFileError, FileAccessError, LimitError, PacodecError, UsageError
-from pacodec.video.reader import VideoReader
-from pacodec.video.sample import sample_frames
+from pacodec.video.reader import VideoReader, sample_frames
 from pacodec.video.writer import VideoWriter
 
 LOSSLESS = {"codec": "libx264rgb", "pixel_format": "rgb24", "options": {"qp": "0"}}

@@ -12,8 +12,7 @@ from PIL import Image
 
 from pacodec.common.media import Frame
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
-from pacodec.video.reader import VideoReader
-from pacodec.video.sample import sample_frames
+from pacodec.video.reader import VideoReader, sample_frames
 
 
 def read(source, **options):

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pacodec.autoencoders.autoencoder import Autoencoder
 from pacodec.autoencoders.registry import build
 from pacodec.common.media import Pictures
+from pacodec.common.pixels import resize
 from pacodec.errors import CorruptFileError, UsageError
 from pacodec.models.files import ModelFile
-from pacodec.video.resize import resize
 
 # In a forked child OpenMP's threads are not there, and a network would wait for them for ever.
 os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))

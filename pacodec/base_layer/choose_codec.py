@@ -25,9 +25,8 @@ from pacodec.errors import EstimateError
 from pacodec.options import EncodeOptions
 from pacodec.video.color import RgbConverter, has_alpha
 from pacodec.video.demuxer import FfmpegSource
-from pacodec.video.open import open_frame_source
-from pacodec.video.reader import VideoReader
-from pacodec.video.source import open_video
+from pacodec.video.reader import VideoReader, open_frame_source
+from pacodec.video.source import DEFAULT_RATE, open_video
 
 EXACT_QUALITY = 4
 """The lowest quality that keeps exact what code grids hold exactly, and the default where a source is exact."""
@@ -48,7 +47,6 @@ _SHORT = 1.0
 """dB below the target at which a way does not serve."""
 _HOPELESS = 3
 """Times as many bytes as another way takes from which on a slower preset cannot make good."""
-_USUAL_RATE = Fraction(25)
 _UNKNOWN_FRAMES = 1000
 """Frames that a pipe is held to bring."""
 _KILO, _MEGA = 1000, 1_000_000
@@ -151,7 +149,7 @@ def probe(source: str, frame_rate: Fraction | None = None) -> SourceProbe:
     colour = None if own is None else Colour.of(own)
     return SourceProbe(
         frames=frames,
-        seconds=float(frames / (rate or _USUAL_RATE)),
+        seconds=float(frames / (rate or DEFAULT_RATE)),
         frame_rate=rate,
         lossy=codec is not None and codec.lossy,
         packet_bytes=sum(packet.size for packet in packets)
@@ -183,7 +181,7 @@ def probe_head(head: Sequence[Frame], video: VideoFormat, frames: int | None) ->
     count = frames or _UNKNOWN_FRAMES
     return SourceProbe(
         frames=count,
-        seconds=float(count / (video.frame_rate or _USUAL_RATE)),
+        seconds=float(count / (video.frame_rate or DEFAULT_RATE)),
         frame_rate=video.frame_rate,
         lossy=pictures.own,  # what is stored without loss is mostly RGB
         packet_bytes=None,

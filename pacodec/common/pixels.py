@@ -1,4 +1,4 @@
-"""Colours as 24-bit integers, which sort and compare fast, and where one picture differs from another."""
+"""Colours as 24-bit integers, which sort and compare fast; where one picture differs from another; another size."""
 
 from typing import Any
 
@@ -105,3 +105,15 @@ class ColourSet:
     def found(self) -> NDArray[np.uint8] | None:
         """All colours that occur, uint8 [N, 3]; None where there are too many."""
         return None if self.many else unpack_colours(np.flatnonzero(self._seen).astype(np.uint32))
+
+
+def resize(pictures: Pictures, height: int, width: int) -> Pictures:
+    """uint8 [n, H, W, 3] to [n, height, width, 3] by Lanczos resampling, the study's choice; as they are when equal."""
+    if pictures.shape[1:3] == (height, width):
+        return pictures
+    import cv2  # here, so that what never resizes stays small
+
+    resized = np.empty((len(pictures), height, width, 3), np.uint8)
+    for source, target in zip(pictures, resized, strict=True):
+        cv2.resize(source, (width, height), dst=target, interpolation=cv2.INTER_LANCZOS4)
+    return resized

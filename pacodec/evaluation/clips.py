@@ -12,13 +12,11 @@ import numpy as np
 from av.error import FFmpegError
 
 from pacodec.common.media import Image, Pictures, VideoFormat
+from pacodec.common.pixels import resize
 from pacodec.errors import CorruptFileError
 from pacodec.video.color import RgbConverter
-from pacodec.video.resize import resize
-from pacodec.video.source import open_video
+from pacodec.video.source import DEFAULT_RATE, open_video
 from pacodec.video.writer import VideoWriter
-
-DEFAULT_RATE = Fraction(25)
 
 
 @dataclass(frozen=True)

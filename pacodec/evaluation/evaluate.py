@@ -10,11 +10,9 @@ import av
 from pacodec import __version__
 from pacodec.errors import UsageError
 from pacodec.evaluation.bd_rate import bd_rate, break_even
-from pacodec.evaluation.cache import Cache, default_folder
 from pacodec.evaluation.clips import Clip, prepare
-from pacodec.evaluation.curves import DEFAULT_MODEL, Curve, chosen_peers, pacodec_curve, peer_curve
-from pacodec.evaluation.matrix import CodingTask, Matrix, Measurement, Progress, Timing
-from pacodec.evaluation.peers import default_families
+from pacodec.evaluation.curves import DEFAULT_MODEL, Curve, chosen_peers, default_families, pacodec_curve, peer_curve
+from pacodec.evaluation.matrix import Cache, CodingTask, Matrix, Measurement, Progress, Timing, default_folder
 from pacodec.evaluation.results import ClipResult, CurveResult, Evaluation, Point
 from pacodec.evaluation.viewer import View, matching, view
 from pacodec.gop.parallel import cores

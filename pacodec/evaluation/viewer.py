@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec.common.media import Image
-from pacodec.evaluation.cache import describe
 from pacodec.evaluation.clips import Clip
 from pacodec.evaluation.curves import Setting
-from pacodec.evaluation.matrix import CodingTask, Measurement
+from pacodec.evaluation.matrix import CodingTask, Measurement, describe
 from pacodec.evaluation.worker import codec_of, read_packets
 
 WORST_FRAMES = 3

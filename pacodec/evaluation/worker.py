@@ -33,7 +33,7 @@ KINDS: dict[str, Callable[..., Codec]] = {
 
 
 def codec_of(description: dict[str, Any]) -> Codec:
-    """The inverse of `cache.describe`."""
+    """The inverse of `matrix.describe`."""
     return KINDS[description["kind"]](**description["settings"])
 
 

@@ -23,7 +23,7 @@ from pacodec.gop.rate_distortion import RateDistortion, candidates
 from pacodec.gop.survey import Survey
 from pacodec.models import library
 from pacodec.models.files import ModelFile
-from pacodec.models.matching import matching_model
+from pacodec.models.library import matching_model
 from pacodec.models.recording import RECORDING, model_colours, model_noise, model_palette, model_postfilter
 from pacodec.options import QUALITIES, EncodeOptions
 from pacodec.transforms.base import GridTransform

@@ -20,12 +20,11 @@ from pacodec.engine import Prior
 from pacodec.errors import EstimateError, LimitError, UsageError
 from pacodec.gop.choose_transform import TransformChoice
 from pacodec.gop.coding import CodedGop, GopEncoding, LatentBatch, encode_gop
-from pacodec.gop.cutting import Cutter, GopBounds
 from pacodec.gop.parallel import Channel, Stopped, cores
 from pacodec.gop.priors import NONE, model_prior
 from pacodec.gop.rate_distortion import candidates
 from pacodec.gop.reference import Reference, choose_reference
-from pacodec.gop.survey import Survey
+from pacodec.gop.survey import Cutter, GopBounds, Survey
 from pacodec.options import EncodeOptions
 from pacodec.reports import EncodeReport, ProgressCallback
 from pacodec.transforms.base import Parameters

@@ -25,7 +25,7 @@ from pacodec.engine import (
     differences_memory,
     state_bytes,
 )
-from pacodec.engine.snapshots import prior_of
+from pacodec.engine.prior import prior_of
 from pacodec.errors import CorruptFileError, ModelError, UnsupportedError
 from pacodec.models import library
 from pacodec.models.files import ModelFile

@@ -14,6 +14,7 @@ from pacodec.encoder import encode_frames
 from pacodec.errors import CorruptFileError, UsageError
 from pacodec.gop.feed import ArrayFrames
 from pacodec.options import EncodeOptions
+from pacodec.stored_arrays import arrays_at
 
 CHUNK_RATE = 30
 """Frames/s that the file of a chunk has; nobody looks at them."""
@@ -42,13 +43,4 @@ def from_bytes(data: bytes, model: str | None = None) -> NDArray[np.uint8]:
         if video.damage or not len(video):
             raise CorruptFileError(f"the chunk is damaged: {'; '.join(video.damage) or 'it has no frames'}")
         limits.check("bytes of a chunk's pictures", video.metadata.raw_bytes, limits.MAX_CHUNK_BYTES)
-        return stored_arrays(video, range(len(video)))
-
-
-def stored_arrays(video: Decoder, frames: range) -> NDArray[np.uint8]:
-    """Frames of a file in the shape in which they were stored, uint8 [n, ...]: pictures [H, W, 3], or other arrays."""
-    metadata = video.metadata
-    layout = ArrayLayout(metadata.array or (metadata.height, metadata.width, 3))
-    if (layout.height, layout.width) != (metadata.height, metadata.width):
-        raise CorruptFileError(f"arrays of shape {layout.shape} do not make such pictures")
-    return layout.to_arrays(video.get_frames_at(frames).data)
+        return arrays_at(video, range(len(video)))

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from pacodec.container import MAGIC
 from pacodec.decoder import Decoder
 from pacodec.errors import UsageError
-from pacodec.integrations.array_bytes import stored_arrays
+from pacodec.stored_arrays import arrays_at
 from pacodec.writer import Writer
 
 NAME = "pacodec"
@@ -54,11 +54,11 @@ class PacodecPlugin(PluginV3):
         """A frame, uint8 as it was stored, or without an index all of them, [n, ...]; IndexError beyond the ends."""
         video = self._reading()
         if index is None or index is ...:
-            return stored_arrays(video, range(len(video)))
+            return arrays_at(video, range(len(video)))
         if not -len(video) <= index < len(video):
             raise IndexError(f"frame {index} of a video of {len(video)}")
         first = index % len(video)
-        frame: NDArray[np.uint8] = stored_arrays(video, range(first, first + 1))[0]
+        frame: NDArray[np.uint8] = arrays_at(video, range(first, first + 1))[0]
         return frame
 
     def write(

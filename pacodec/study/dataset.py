@@ -16,11 +16,11 @@ import numpy as np
 
 from pacodec.common.files import fingerprint, write_whole, writing
 from pacodec.common.media import Frame
+from pacodec.common.pixels import resize
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
 from pacodec.gop.parallel import cores
 from pacodec.training.fit import Frames
 from pacodec.video.reader import VideoReader
-from pacodec.video.resize import resize
 
 WIDTH, HEIGHT = 160, 200
 EVERY = 10

@@ -26,8 +26,7 @@ from pacodec.models.files import ModelFile
 from pacodec.options import EncodeOptions
 from pacodec.study.dataset import HEIGHT, WIDTH
 from pacodec.study.networks import Row
-from pacodec.study.published import DEMOS, published
-from pacodec.study.results import Coded, Result, RowQuality, mean, mean_quality
+from pacodec.study.results import DEMOS, Coded, Result, RowQuality, mean, mean_quality, published
 from pacodec.training.fit import Frames
 from pacodec.training.loop import TrainingPlan
 from pacodec.video.reader import VideoReader

@@ -10,9 +10,8 @@ from pacodec.common.files import write_whole
 from pacodec.study.dataset import EVERY, ROLES, Dataset
 from pacodec.study.measure import ModelBenchmark, TestClips, measure_row
 from pacodec.study.networks import Network, Row, select
-from pacodec.study.plots import draw_ratios, draw_strip
 from pacodec.study.results import MEASURE, Result
-from pacodec.study.tables import shortfalls, study_tables
+from pacodec.study.tables import draw_ratios, draw_strip, shortfalls, study_tables
 from pacodec.study.train_networks import COMPACT, NetworkTrainer, needed
 from pacodec.training.fit import Frames
 from pacodec.training.request import TrainingProgress

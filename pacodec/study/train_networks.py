@@ -1,7 +1,9 @@
 """Training the networks of the table: each from the place that is known to be good, within its share of the minutes."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import torch
@@ -18,12 +20,11 @@ from pacodec.autoencoders.neural import load_autoencoder
 from pacodec.autoencoders.pca import PrincipalComponents
 from pacodec.autoencoders.registry import build
 from pacodec.autoencoders.vae import VariationalAutoencoder
-from pacodec.common.files import replacing
+from pacodec.common.files import replacing, write_whole
 from pacodec.errors import CorruptFileError
 from pacodec.models.files import SUFFIX, ModelFile, ModelInfo, dump, dump_arrays
 from pacodec.study.dataset import HEIGHT, WIDTH, Dataset
 from pacodec.study.networks import NETWORKS, Network
-from pacodec.study.training_log import TrainingLog
 from pacodec.training.autoencoder import Dump, package
 from pacodec.training.fit import INITIAL_FRAMES, Frames, fit_in_phases, measure_psnr, to_images
 from pacodec.training.loop import TrainingPlan, shorten
@@ -33,6 +34,55 @@ COMPACT = "-compact"
 MOST_COMPONENTS = 1000
 VALIDATION_FRAMES = 64
 CPU = torch.device("cpu")
+
+
+class TrainingLog:
+    """The seconds spent on a network, and the scores on the way.
+
+    A journal that cannot be read counts as none: a run then takes longer than it should, and nothing else is lost.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._earlier, self._began = 0.0, monotonic()
+        self.reached: list[tuple[int, int, float]] = []
+        """(step, steps, score in dB) of each validation, of all phases."""
+        try:
+            kept = json.loads(path.read_text())
+            self._earlier = float(kept["seconds"])
+            self.reached = [(int(step), int(steps), float(score)) for step, steps, score in kept["reached"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+
+    @property
+    def earlier(self) -> float:
+        """Seconds that were spent before this process."""
+        return self._earlier
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent, those of this process included."""
+        return self._earlier + monotonic() - self._began
+
+    def note(self, progress: TrainingProgress) -> None:
+        """Add the result of a validation."""
+        self.reached = [*self.reached, (progress.step, progress.steps, progress.score)]
+        self.save()
+
+    def save(self) -> None:
+        """Write the log to its file."""
+        write_whole(str(self.path), json.dumps({"seconds": self.seconds, "reached": self.reached}).encode())
+
+    def late_gain(self) -> float | None:
+        """What the last third of the last phase gained, in dB; None where too little of it was seen."""
+        starts = [n for n, (step, *_) in enumerate(self.reached) if n == 0 or step < self.reached[n - 1][0]]
+        last = self.reached[starts[-1] :] if starts else []
+        early = [score for step, steps, score in last if step <= steps * 2 / 3]
+        return max(score for *_, score in last) - max(early) if early else None
+
+    def remove(self) -> None:
+        """The network is done: its model file says what is worth keeping."""
+        self.path.unlink(missing_ok=True)
 
 
 class NetworkTrainer:

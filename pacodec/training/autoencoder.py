@@ -15,6 +15,7 @@ from pacodec.autoencoders.autoencoder import Autoencoder
 from pacodec.autoencoders.neural import choose_device, load_autoencoder
 from pacodec.autoencoders.registry import build
 from pacodec.common.media import Frame
+from pacodec.common.pixels import resize
 from pacodec.errors import CorruptFileError, UsageError
 from pacodec.limits import GIB
 from pacodec.models.files import ModelFile, ModelInfo, dump
@@ -23,7 +24,6 @@ from pacodec.training.loop import TrainingPlan
 from pacodec.training.request import Request, Trained
 from pacodec.training.survey import Part, split
 from pacodec.video.reader import VideoReader
-from pacodec.video.resize import resize
 
 DEFAULT_RANKS = {"vanilla": 64, "multilayer": 64, "vae": 256, "pca": 64}
 """Rank of the linear layers unless told otherwise: full matrices of the study's networks take 0.4 to 3.3 GB."""

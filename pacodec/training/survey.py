@@ -8,11 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from pacodec.common.media import Frame, Image
-from pacodec.common.pixels import ColourSet
+from pacodec.common.pixels import ColourSet, resize
 from pacodec.errors import UsageError
 from pacodec.limits import MIB
 from pacodec.video.reader import VideoReader
-from pacodec.video.resize import resize
 
 
 class Part(NamedTuple):

@@ -16,9 +16,8 @@ from av.video.stream import VideoStream
 
 from pacodec import limits
 from pacodec.video.audio import describe_audio, is_usable
-from pacodec.video.source import Source, open_video, read_failure, source_name, source_size
+from pacodec.video.source import DEFAULT_RATE, Source, open_video, read_failure, source_name, source_size
 
-_DEFAULT_RATE = Fraction(25)
 # FFmpeg's own decoders of these pass over the second stream that holds the opacities; those of libvpx do not.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _TITLES = ("title", "artist", "album", "comment", "description", "copyright", "location")
@@ -43,7 +42,7 @@ class FfmpegSource:
         self.source_bytes = source_size(source)
         self._container, self._video = open_video(source)
         self.frame_rate = self._video.average_rate or self._video.guessed_rate or None
-        self.time_base = self._video.time_base or 1 / (self.frame_rate or _DEFAULT_RATE)
+        self.time_base = self._video.time_base or 1 / (self.frame_rate or DEFAULT_RATE)
         aspect = self._video.sample_aspect_ratio
         self.pixel_aspect = aspect if aspect and aspect > 0 and aspect != 1 else None
         self.warnings = left_behind(self._container, self._video)
@@ -158,7 +157,7 @@ def left_behind(container: InputContainer, video: VideoStream) -> list[str]:
 
 # Headers round and tracks differ in length; a file is called cut short when this much and this part of it is missing.
 _MISSING_SECONDS, _MISSING_PART = Fraction(1, 2), Fraction(1, 50)
-_SPLICE_SECONDS = Fraction(1)
+SPLICE_SECONDS = Fraction(1)
 """A longer step between the times of two packets is taken for the seam of two recordings that were put end to end."""
 _MICROSECOND = Fraction(1, 1_000_000)
 
@@ -218,9 +217,9 @@ class StreamIntegrity:
         if start is None:
             self.faults += packet.is_corrupt
             return
-        if before is not None and abs(start - before) > _SPLICE_SECONDS:
+        if before is not None and abs(start - before) > SPLICE_SECONDS:
             marks.clear()
-        elif marks and abs(start - marks[0]) > _SPLICE_SECONDS:
+        elif marks and abs(start - marks[0]) > SPLICE_SECONDS:
             self.faults += 1
             del marks[0]
         if packet.is_corrupt:

@@ -1,21 +1,30 @@
-"""How decoded pictures are written: H.264 for players, exact forms for those who go on working with them."""
+"""How decoded pictures are written: H.264 for players, exact forms for those who go on working with them.
+
+What that loses of them is measured on what a reader of the file will see.
+"""
+
+from __future__ import annotations  # av.Packet is generic to a type checker only
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, Protocol
 
 import av
 import numpy as np
 from av.codec.context import Flags
 from av.container import OutputContainer
+from av.error import FFmpegError
+from av.packet import Packet
 from av.video.stream import VideoStream
 from PIL import Image as Picture
 
 from pacodec.common.media import ColorTags, Image, VideoFormat
+from pacodec.common.metrics import Distortion
 from pacodec.common.pixels import MAX_COLOURS, pack_colours, unpack_colours
-from pacodec.video.color import YuvConverter, coded_tags, rgb_tags
+from pacodec.video.color import RgbConverter, YuvConverter, coded_tags, rgb_tags
+from pacodec.video.source import DEFAULT_RATE
 
 VideoCodec = Literal["h264", "lossless"]
 """H.264: 4:2:0 (4:4:4 where a side is odd) at a chosen quality, or RGB to the last bit, which browsers play too."""
@@ -90,7 +99,7 @@ def add_video_track(
 
 def tick(form: Form, format: VideoFormat) -> Fraction:
     """Seconds of a tick of the times that a form keeps for a video."""
-    return form.time_base or (1 / (format.frame_rate or Fraction(25)) if form.steady else format.time_base)
+    return form.time_base or (1 / (format.frame_rate or DEFAULT_RATE) if form.steady else format.time_base)
 
 
 def _encoding(
@@ -173,3 +182,88 @@ def _paletted_frame(indices: Image, colours: Image) -> av.VideoFrame:
     palette[:, 0] = 255  # opaque
     palette[: len(colours), 1:] = colours
     return av.VideoFrame.from_ndarray((indices, palette), format="pal8")  # type: ignore[arg-type] # PyAV declares no pair
+
+
+_SAMPLED = 8
+"""Of coded pictures every so many are compared; those in between are decoded, but not converted."""
+
+
+class Loss(Protocol):
+    """Holds written pictures against what they were."""
+
+    distortion: Distortion
+    """Of all the pictures that were compared."""
+    complete: bool
+    """Whether that is all of them."""
+
+    def add(self, number: int, rgb: Image, frame: av.VideoFrame, packets: list[Packet[VideoStream]]) -> None:
+        """One picture, uint8 [H, W, 3], the frame made of it, and the packets that its encoder gave back then."""
+
+    def finish(self, packets: list[Packet[VideoStream]]) -> None:
+        """The last packets of the encoder."""
+
+
+class NoLoss:
+    """The loss of an output that is exact by construction."""
+
+    complete = True
+
+    def __init__(self) -> None:
+        self.distortion = Distortion()
+
+    def add(self, number: int, rgb: Image, frame: av.VideoFrame, packets: list[Packet[VideoStream]]) -> None:
+        """Do nothing: the output is exact."""
+
+    def finish(self, packets: list[Packet[VideoStream]]) -> None:
+        """Do nothing: the output is exact."""
+
+
+class ConversionLoss(NoLoss):
+    """Of frames that are stored exactly, but are not quite the pictures."""
+
+    def __init__(self, width: int, height: int) -> None:
+        super().__init__()
+        self._to_rgb = RgbConverter(width, height)
+
+    def add(self, number: int, rgb: Image, frame: av.VideoFrame, packets: list[Packet[VideoStream]]) -> None:
+        """Compare the picture with its frame."""
+        self.distortion += Distortion.of(rgb[None], self._to_rgb(frame)[None])
+
+
+class CodingLoss(NoLoss):
+    """Of frames that are coded as H.264 without reordering: some of them are compared after decoding."""
+
+    def __init__(self, width: int, height: int, encoder: av.VideoCodecContext) -> None:
+        super().__init__()
+        self.complete = False
+        self._to_rgb, self._encoder = RgbConverter(width, height), encoder
+        self._decoder: av.VideoCodecContext | None = None
+        self._waiting: dict[int, Image] = {}
+        self._decoded = 0
+
+    def add(self, number: int, rgb: Image, frame: av.VideoFrame, packets: list[Packet[VideoStream]]) -> None:
+        """Remember the picture if it is one of those, and compare the pictures that the packets complete."""
+        if number % _SAMPLED == 0:
+            self._waiting[number] = rgb
+        self._decode(packets)
+
+    def finish(self, packets: list[Packet[VideoStream]]) -> None:
+        self._decode([*packets, None])
+
+    def _decode(self, packets: Sequence[Packet[VideoStream] | None]) -> None:
+        for packet in packets:
+            if self._decoder is None:
+                decoder = av.CodecContext.create("h264", "r")
+                assert isinstance(decoder, av.VideoCodecContext)
+                decoder.extradata = self._encoder.extradata
+                decoder.thread_count = 1  # each holds pictures of its own
+                self._decoder = decoder
+            try:
+                frames = self._decoder.decode(packet)
+            except FFmpegError:
+                continue  # a report on quality is not worth a failure
+            for frame in frames:
+                rgb = self._waiting.pop(self._decoded, None)
+                if rgb is not None:
+                    self.distortion += Distortion.of(rgb[None], self._to_rgb(frame)[None])
+                self._decoded += 1

@@ -1,10 +1,13 @@
-"""Reading a video file: RGB pictures and encoded audio packets, in the order in which they are stored."""
+"""Reading footage: RGB pictures and encoded audio packets in the order in which they are stored, or a sample of it."""
 
 from __future__ import annotations  # av.Packet is generic to a type checker only
 
+import os
 from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -13,15 +16,12 @@ from av.packet import Packet
 from av.stream import Stream
 
 from pacodec import limits
-from pacodec.common.media import AudioPacket, Frame, VideoFormat
-from pacodec.errors import CorruptFileError
+from pacodec.common.media import AudioPacket, Frame, Image, VideoFormat
+from pacodec.errors import CorruptFileError, FileAccessError, UsageError
 from pacodec.video.color import RgbConverter, color_losses, color_tags, has_alpha
-from pacodec.video.demuxer import TimestampRepair
-from pacodec.video.open import open_frame_source
-from pacodec.video.source import Source
-
-_DEFAULT_RATE = Fraction(25)
-_SPLICE_SECONDS = Fraction(1)
+from pacodec.video.demuxer import SPLICE_SECONDS, FfmpegSource, TimestampRepair
+from pacodec.video.sequence import SequenceSource, is_pattern
+from pacodec.video.source import DEFAULT_RATE, FrameSource, Source, source_name
 
 
 class VideoReader:
@@ -50,7 +50,7 @@ class VideoReader:
         self.frames_hint: int | None = self._footage.frames_hint
         """How many frames the header announces or its duration suggests; None where it says nothing."""
         self._time_base = self._footage.time_base
-        self._step = max(1, round(1 / ((self._footage.frame_rate or _DEFAULT_RATE) * self._time_base)))
+        self._step = max(1, round(1 / ((self._footage.frame_rate or DEFAULT_RATE) * self._time_base)))
         self._tracks = {index: number for number, index in enumerate(self._footage.tracks)}
         self._notices: list[str] = []
         self._events = self._footage.events()
@@ -89,8 +89,8 @@ class VideoReader:
         Raises:
             FileAccessError: the system cannot read on. Damaged data, in contrast, are skipped and end in `warnings`.
         """
-        clock = TimestampRepair(self._step, int(_SPLICE_SECONDS / self._time_base))
-        audio_clocks = [TimestampRepair(1, int(_SPLICE_SECONDS / stream.time_base)) for stream in self.format.audio]
+        clock = TimestampRepair(self._step, int(SPLICE_SECONDS / self._time_base))
+        audio_clocks = [TimestampRepair(1, int(SPLICE_SECONDS / stream.time_base)) for stream in self.format.audio]
         held: tuple[av.VideoFrame, int] | None = None
         for event in self._all_events():
             if not isinstance(event, av.VideoFrame):
@@ -168,3 +168,77 @@ class VideoReader:
                 self._notice(f"the time stamps of {count} {what} did not increase and were moved")
         if splices := max(clock.splices for clock in clocks):
             self._notice(f"joined from {splices + 1} recordings, each with times of its own: they are put end to end")
+
+
+_HEAD_BYTES = 12
+
+
+def open_frame_source(source: Source, frame_rate: Fraction | None = None) -> FrameSource:
+    """Open a video, an animated image, or a sequence of pictures, which `frame_rate` (frames/s) is for.
+
+    Raises the exceptions of the kind that it is; UsageError for a frame rate where the source has times of its own.
+    """
+    if isinstance(source, str | os.PathLike) and is_pattern(os.fspath(source)):
+        return SequenceSource(os.fspath(source), frame_rate, open_frame_source)
+    if frame_rate is not None:
+        raise UsageError(f"{source_name(source)}: has times of its own; a frame rate is for sequences of pictures")
+    head = _head(source)
+    if head[:4] == b"RIFF" and head[8:] == b"WEBP":
+        from pacodec.video.animation import WebpSource  # Pillow is for nothing else
+
+        return WebpSource(source)
+    return FfmpegSource(source)
+
+
+def _head(source: Source) -> bytes:
+    """The first bytes of a source, which stay to be read; none where they cannot be had."""
+    try:
+        if isinstance(source, str | os.PathLike):
+            path = Path(source)
+            if not path.is_file():
+                return b""  # reading would wait for, or take from, a pipe
+            with path.open("rb") as file:
+                return file.read(_HEAD_BYTES)
+        if source.seekable():
+            here = source.tell()
+            head = source.read(_HEAD_BYTES)
+            source.seek(here)
+            return head
+        peek = getattr(source, "peek", None)
+        return bytes(peek(_HEAD_BYTES)[:_HEAD_BYTES]) if peek is not None else b""
+    except (OSError, ValueError) as error:
+        raise FileAccessError(f"{source_name(source)}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def sample_frames(path: str | os.PathLike[str], n: int, frame_rate: Fraction | None = None) -> list[Image]:
+    """Up to `n` frames spread over the whole file or sequence, in order, uint8 [H, W, 3], each of the first one's size.
+
+    Seeks, and so takes about as long for an hour as for a minute; decodes the whole file only where seeking yields
+    too little (raw streams, one keyframe) or is not possible. Gives fewer where the file has fewer.
+
+    Raises:
+        FileAccessError, UsageError, CorruptFileError, UnsupportedError, LimitError: as `VideoReader`.
+    """
+    footage = open_frame_source(path, frame_rate)
+    with closing(footage):
+        frames = footage.seek_samples(n) if isinstance(footage, FfmpegSource) else []
+    if len(frames) < n:
+        with closing(open_frame_source(path, frame_rate)) as footage:
+            frames = _by_decoding(footage, n)
+    if not frames:
+        raise CorruptFileError(f"{source_name(path)}: no frame of it can be decoded")
+    to_rgb = RgbConverter(frames[0].width, frames[0].height)
+    return [to_rgb(frame) for frame in frames]
+
+
+def _by_decoding(footage: FrameSource, n: int) -> list[av.VideoFrame]:
+    """Every 2^k-th frame, k being such that n to 2n - 1 remain, thinned to n."""
+    kept: list[av.VideoFrame] = []
+    stride = 1
+    frames = (event for event in footage.events() if isinstance(event, av.VideoFrame))
+    for number, frame in enumerate(frames):
+        if number % stride == 0:
+            kept.append(frame)
+        if len(kept) == 2 * n:
+            kept, stride = kept[::2], 2 * stride
+    return [kept[k * len(kept) // n] for k in range(n)] if len(kept) > n else kept

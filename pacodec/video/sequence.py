@@ -16,9 +16,8 @@ from av.stream import Stream
 
 from pacodec.common.media import AudioStream
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
-from pacodec.video.source import FrameSource, Source
+from pacodec.video.source import DEFAULT_RATE, FrameSource, Source
 
-DEFAULT_RATE = Fraction(25)
 _NUMBER = re.compile(r"%(0\d+)?d")
 _GLOB = re.compile(r"[*?\[]")
 _DIGITS = re.compile(r"(\d+)")

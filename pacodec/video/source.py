@@ -24,6 +24,9 @@ from pacodec.errors import CorruptFileError, FileAccessError, PacodecError, Unsu
 Source = str | os.PathLike[str] | BinaryIO
 """A path, or a binary file object, which need not be seekable."""
 
+DEFAULT_RATE = Fraction(25)
+"""Frames/s of a source that does not say."""
+
 _OPTIONS = {
     # A playlist may name local files; it may not make us open connections.
     "protocol_whitelist": "file",

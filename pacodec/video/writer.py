@@ -23,9 +23,18 @@ from pacodec.common.media import AudioPacket, Image, VideoFormat
 from pacodec.common.metrics import Distortion
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
 from pacodec.video.audio import add_audio_track, check_audio_codec
-from pacodec.video.encoders import FORMS, Form, VideoCodec, add_video_track, tick
+from pacodec.video.encoders import (
+    FORMS,
+    CodingLoss,
+    ConversionLoss,
+    Form,
+    Loss,
+    NoLoss,
+    VideoCodec,
+    add_video_track,
+    tick,
+)
 from pacodec.video.last_duration import set_in_apng, set_in_webp
-from pacodec.video.loss import CodingLoss, ConversionLoss, Loss, NoLoss
 
 _SHORTEST_OF_GIFS = 2
 """Hundredths of a second that browsers do not take for a mistake."""
