@@ -20,11 +20,12 @@ from typing import Any
 
 HERE = Path(__file__).parent
 CORE = HERE.parents[1] / "pacodec" / "engine" / "core"
-NAMES = ("container", "coders", "decode", "model")
+NAMES = ("container", "coders", "decode", "model", "arrays", "packets", "video", "differential")
 CORE_NAMES = {
     "core-decode": "decode",
     "core-round-trip": "round_trip",
     "core-large": "round_trip_large",
+    "core-start": "start",
     "core-colour": "colour",
 }
 """Targets in core.c, by the name of their function."""
@@ -55,11 +56,13 @@ class Outcome:
     peak_mb: int
 
 
-def campaign(folder: Path, seconds: float, names: tuple[str, ...] = NAMES) -> dict[str, Outcome]:
-    """Fuzz the targets for so long, all at once."""
+def campaign(
+    folder: Path, seconds: float, names: tuple[str, ...] = NAMES, sanitizers: str = SANITIZERS, small: bool = True
+) -> dict[str, Outcome]:
+    """Fuzz the targets for so long, all at once; the core under these sanitizers, perhaps with small tables."""
     seeds = folder / "seeds"
     subprocess.run([sys.executable, HERE / "seeds.py", seeds], check=True, env=_environment())
-    built = build_core(folder, [name for name in names if name in CORE_NAMES])
+    built = build_core(folder, [name for name in names if name in CORE_NAMES], sanitizers, small)
     with ThreadPoolExecutor(len(names)) as pool:
         commands = {name: [sys.executable, HERE / "fuzz.py", name] for name in NAMES}
         commands |= {name: [program, *CORE_OPTIONS] for name, program in built.items()}
@@ -123,8 +126,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("targets", nargs="*", help="all by default", metavar="TARGET")
     parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--sanitizers", default=SANITIZERS, help="of the core, as clang calls them; memory is another")
+    parser.add_argument("--full-tables", action="store_true", help="of the core, as it is built for use: slow")
     options = parser.parse_args()
-    outcomes = campaign(options.folder.resolve(), options.seconds, tuple(options.targets) or (*NAMES, *CORE_NAMES))
+    names = tuple(options.targets) or (*NAMES, *CORE_NAMES)
+    small = not options.full_tables
+    outcomes = campaign(options.folder.resolve(), options.seconds, names, options.sanitizers, small)
     for name, outcome in outcomes.items():
         print(f"{name:16} {outcome.executions:8} executions, {len(outcome.found)} findings")
         for path in outcome.found:

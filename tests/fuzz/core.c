@@ -140,35 +140,54 @@ static int decode_segment(void *state, const uint8_t *data, size_t size, uint8_t
     return wrong || pac_decode_end(state, data, size);
 }
 
-/* Two segments of any bytes, and then grids coded by a state that learned from them. */
-void decode(Input input)
+/* Two segments of any bytes, into grids that are as large as they are promised to be. */
+static void decode_any(void *state, const Shape *shape, uint8_t *grids, uint32_t frames, uint32_t choice, Input *input)
 {
-    Shape *shape = find_shape(small, sizeof small / sizeof *small, &input);
-    uint8_t *state = fresh_state(shape, 0), *begun = NULL, *coded;
-    uint32_t frames = frames_of(shape, next(&input)), choice = next(&input);
-    size_t first = input.left * next(&input) / 256;
-    uint8_t *grids = allocated(frames * shape->grid);
+    size_t first = input->left * next(input) / 256;
     for (int number = 0; number < 2; number++) {
-        size_t size = number || first > input.left ? input.left : first;
-        uint8_t *data = copied(input.at, size);
-        input.at += size;
-        input.left -= size;
+        size_t size = number || first > input->left ? input->left : first;
+        uint8_t *data = copied(input->at, size);
+        input->at += size;
+        input->left -= size;
         decode_segment(state, data, size, grids, shape, frames, choice & 1, choice >> 1 & 1);
         free(data);
     }
-    if (choice % 32 == 31) { /* rarely, because it takes long */
-        size_t size = pac_state_learned(state, NULL, 0);
-        uint8_t *learned = allocated(size);
-        check(pac_state_learned(state, learned, size) == size);
-        state = begun = begun_state(shape, learned, size);
-        check(pac_state_init(shape->states[1], shape->ordinal, shape->channels, shape->height, shape->width, learned,
-                             size - 1));
-        free(learned);
-    }
+}
+
+/* Segments of any bytes, and then grids coded by a state that learned from them. */
+void decode(Input input)
+{
+    Shape *shape = find_shape(small, sizeof small / sizeof *small, &input);
+    uint8_t *state = fresh_state(shape, 0), *coded;
+    uint32_t frames = frames_of(shape, next(&input)), choice = next(&input);
+    uint8_t *grids = allocated(frames * shape->grid);
+    decode_any(state, shape, grids, frames, choice, &input);
     memset(grids, (int)choice, frames * shape->grid);
     encode(state, grids, shape, frames, 1, NULL, &coded);
     free(coded);
+    free(grids);
+}
+
+/* What a state learned from any bytes is what another one may begin with. */
+void start(Input input)
+{
+    Shape *shape = find_shape(small, sizeof small / sizeof *small, &input);
+    uint8_t *state = fresh_state(shape, 0), *coded;
+    uint32_t frames = frames_of(shape, next(&input)), choice = next(&input);
+    uint8_t *grids = allocated(frames * shape->grid);
+    decode_any(state, shape, grids, frames, choice, &input);
+    size_t size = pac_state_learned(state, NULL, 0);
+    uint8_t *learned = allocated(size);
+    check(pac_state_learned(state, learned, size) == size);
+    uint8_t *begun = begun_state(shape, learned, size), *wrong = calloc(1, shape->size);
+    check(wrong != NULL);
+    check(pac_state_init(wrong, shape->ordinal, shape->channels, shape->height, shape->width, learned, size - 1));
+    memset(grids, (int)choice, frames * shape->grid);
+    encode(begun, grids, shape, frames, 1, NULL, &coded);
+    free(coded);
     free(begun);
+    free(wrong);
+    free(learned);
     free(grids);
 }
 

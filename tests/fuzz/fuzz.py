@@ -18,7 +18,7 @@ def main() -> None:
     """Run until an option or a finding ends it."""
     target = sys.argv.pop(1)
     options = {}
-    if target in ("container", "decode"):
+    if target in ("container", "decode", "arrays"):
         options = {"custom_mutator": _mutator(mutators.mutate_pac)}
     elif target == "model":
         options = {"custom_mutator": _mutator(mutators.mutate_model)}

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -12,24 +13,27 @@ from authored import differences, recording_model, segment
 from numpy.typing import NDArray
 
 from pacodec.autoencoders.registry import build
+from pacodec.base_layer.stream import StoredPacket, pack, pack_obus
 from pacodec.common.media import AudioPacket, AudioStream, Pictures, VideoFormat
 from pacodec.container import Gop, Header, Writer
 from pacodec.gop.coding import GopEncoding, LatentBatch, encode_gop
 from pacodec.gop.grid_transforms import PaletteGrids, latent_grids
 from pacodec.gop.priors import model_prior
+from pacodec.integrations.array_bytes import to_bytes
 from pacodec.models.files import ModelFile
 from pacodec.models.recording import model_colours
 from pacodec.training.autoencoder import package
 from pacodec.transforms.base import GridTransform
 from pacodec.transforms.palette import PaletteTransform, learn_palette
 from pacodec.transforms.two_level_palette import TwoLevelPalette, frequent_colours
+from pacodec.video.output import writing_video
 
 TRACK = AudioStream("aac", Fraction(1, 8000), 8000, "mono", "fltp", b"\x15\x88", 0, "eng")
 NETWORKS = {
     "vanilla-500": {"height": 8, "width": 8, "rank": 1},
     "vae": {"height": 4, "width": 4, "rank": 1},
 }
-CORE = ("core-decode", "core-round-trip", "core-large", "core-colour")
+CORE = ("core-decode", "core-round-trip", "core-large", "core-start", "core-colour")
 MAX_PARSED = 1 << 15
 """Bytes of a file of which no more is looked at than its container."""
 
@@ -39,7 +43,18 @@ def seeds() -> Mapping[str, Mapping[str, bytes]]:
     files, models = dict(_files()), dict(_models())
     small = {name: data for name, data in files.items() if len(data) < MAX_PARSED}
     core = {name: {f"{i}": seed for i, seed in enumerate(_core_seeds(name))} for name in CORE}
-    return {"container": small, "decode": files, "coders": dict(_payloads()), "model": models, **core}
+    payloads, chunks = dict(_payloads()), {"grey": to_bytes(_play(5)[:, 0]), "stacked": to_bytes(_play(4, 3))}
+    return {
+        "container": small,
+        "decode": files,
+        "coders": payloads,
+        "model": models,
+        "arrays": chunks,
+        "packets": dict(_packets()),
+        "video": dict(_videos()),
+        "differential": payloads,
+        **core,
+    }
 
 
 def _play(frames: int, channels: int = 1) -> NDArray[np.uint8]:
@@ -127,11 +142,33 @@ def _payloads() -> Iterator[tuple[str, bytes]]:
         yield name, bytes([kind, channels - 1, height - 1, width - 1, n - 1]) + payload
 
 
+def _packets() -> Iterator[tuple[str, bytes]]:
+    """Payloads of GOPs of packets: of any codec, and of AV1, whose frames are shown at once or by their number."""
+    yield (
+        "source",
+        pack([StoredPacket(bytes([n] * 5), n, n - 1, 1, not n, header=b"global" * (not n)) for n in range(4)]),
+    )
+    temporal_delimiter, sequence, frame, shown = b"\x12\0", b"\x0a\3seq", b"\x32\5\x10\0\0\0\0", b"\x1a\1\x98"
+    yield "obus", pack_obus([StoredPacket(temporal_delimiter + sequence + frame), StoredPacket(shown)])
+
+
+def _videos() -> Iterator[tuple[str, bytes]]:
+    """The smallest videos and animated images of every kind that is written here."""
+    pictures = _pictures(4)
+    for suffix in ("y4m", "gif", "apng", "webp", "mkv", "mp4"):
+        with TemporaryDirectory() as folder:
+            target = Path(folder, f"seed.{suffix}")
+            with writing_video(str(target), VideoFormat(30, 24, Fraction(1, 25), Fraction(25))) as writer:
+                for number, picture in enumerate(pictures):
+                    writer.write_frame(picture, number, 1)
+            yield suffix, target.read_bytes()
+
+
 def _core_seeds(target: str) -> Iterator[bytes]:
     """Inputs of core.c: which shape, then what the target makes of the rest."""
     rng = np.random.default_rng(6)
     for shape in range(16):
-        yield bytes([shape]) + (b"\2\3\x80" if target == "core-decode" else b"\0") + rng.bytes(60)
+        yield bytes([shape]) + (b"\2\3\x80" if target in ("core-decode", "core-start") else b"\0") + rng.bytes(60)
         yield bytes([shape]) + b"\2\1\x80" + bytes(20) + b"\xff" * 20
 
 

@@ -7,25 +7,35 @@ import io
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import islice
 
 import numpy as np
+from independent.engine import Engine
 
 from pacodec import container
 from pacodec.autoencoders.neural import NeuralTransform
+from pacodec.base_layer.stream import pack, sequence_header, unpack, unpack_obus
 from pacodec.common.grids import GridSpec
+from pacodec.common.media import Frame
 from pacodec.container import Reader, StreamReader
 from pacodec.decoder import Decoder
-from pacodec.engine import DifferencesDecoder, GridDecoder, SegmentDecoder, State, replay
+from pacodec.engine import DifferencesDecoder, GridDecoder, SegmentDecoder, SegmentEncoder, State, replay
 from pacodec.errors import ModelError, PacodecError
+from pacodec.integrations.array_bytes import from_bytes
 from pacodec.models.files import ModelFile
 from pacodec.models.recording import model_colours, model_recording
 from pacodec.transforms.two_level_palette import TwoLevelPalette
+from pacodec.video.reader import VideoReader
 
 MAX_PIXELS = 1 << 14
 """Of a picture that is decoded: larger ones are another kind of attack, which costs time and finds nothing."""
 MAX_FRAMES = 64
 GRID_BYTES = 5
-"""Of an input of `coders`: coder and nature of the codes, channels, height, width, grids."""
+"""Of an input of `coders`: coder and nature of the codes, channels, height, width, grids; of `differential` as well."""
+MAX_COMPARED = 80
+"""Codes of a segment that the plain decoder, which takes its time, is given at once."""
+MAX_EVENTS = 24
+"""Frames and packets that are read of a video."""
 
 
 def container_of(data: bytes) -> None:
@@ -84,12 +94,71 @@ def model(data: bytes) -> None:
             use(found)
 
 
+def arrays(data: bytes) -> None:
+    """Decode a .pac file as the chunk of an array."""
+    with suppress(PacodecError):
+        with Reader(data) as reader:
+            video = reader.header.video
+            if video.width * video.height > MAX_PIXELS or reader.frames > MAX_FRAMES:
+                return
+        assert from_bytes(data).dtype == np.uint8
+
+
+def packets(data: bytes) -> None:
+    """Take apart the packets of a standard codec: those of any, and the OBUs of AV1."""
+    with suppress(PacodecError):
+        found = unpack(data)
+        assert unpack(pack(found)) == found
+    with suppress(PacodecError):
+        units = unpack_obus(data)
+        assert b"".join(unit.data for unit in units) == data
+        for unit in units:
+            sequence_header(unit.data)
+
+
+def video(data: bytes) -> None:
+    """Read a video or an animated image of any kind."""
+    with suppress(PacodecError), VideoReader(io.BytesIO(data)) as reader:
+        shape = (reader.format.height, reader.format.width, 3)
+        for event in islice(reader, MAX_EVENTS):
+            if isinstance(event, Frame):
+                assert event.rgb.shape == shape
+        assert all(isinstance(line, str) for line in reader.warnings)
+
+
+def differential(data: bytes) -> None:
+    """Grids come back from the engine, and from a decoder that was written by FORMAT.md alone."""
+    if len(data) < GRID_BYTES:
+        return
+    kind, channels, height, width, grids = data[:GRID_BYTES]
+    spec = GridSpec(1 + channels % 4, 1 + height % 10, 1 + width % 18, ordinal=bool(kind & 1))
+    frames = max(1, min(1 + grids % 4, MAX_COMPARED // spec.size))
+    codes = np.resize(np.frombuffer(data[GRID_BYTES:] or b"\0", np.uint8), (2, frames, *_shape(spec)))
+    state, known, independent = State.fresh(spec), State.fresh(spec), Engine(spec.ordinal, *_shape(spec))
+    for part in codes:
+        encoder = SegmentEncoder(state)
+        encoder.push(part)
+        payload = encoder.finish()
+        decoder = SegmentDecoder(known, payload)
+        assert np.array_equal(decoder.pull(frames), part)
+        decoder.finish()
+        assert np.array_equal(independent.segment(payload, frames), part)
+
+
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "container": container_of,
     "coders": coders,
     "decode": decode,
     "model": model,
+    "arrays": arrays,
+    "packets": packets,
+    "video": video,
+    "differential": differential,
 }
+
+
+def _shape(spec: GridSpec) -> tuple[int, int, int]:
+    return spec.channels, spec.height, spec.width
 
 
 def _replay(found: ModelFile) -> None:
