@@ -363,12 +363,14 @@ def test_wishes_that_make_no_sense(options, screens, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# --- every model with every quantizer ---
+# --- every model and every quantizer ---
 
 
-@pytest.mark.parametrize("quantizer", ["none", "naive", "scale", "kmeans"])
-@pytest.mark.parametrize("arch", TINY)
-def test_every_model_with_every_quantizer(arch, quantizer, zoo, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("arch", "quantizer"),
+    [*((arch, "scale") for arch in TINY), *itertools.product(["conv4", "vanilla-500"], ["none", "naive", "kmeans"])],
+)
+def test_every_model_and_every_quantizer(arch, quantizer, zoo, monkeypatch, tmp_path):
     pictures = [screen(n, 40, 26) for n in (0, 1, 1, 2)]
     source, coded, target = make_video(tmp_path / "in.mp4", pictures), tmp_path / "a.pac", tmp_path / "out.mp4"
     monkeypatch.setenv(MODEL_FOLDER_VARIABLE, str(zoo))
