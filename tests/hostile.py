@@ -22,12 +22,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import msgpack
 import numpy as np
 import zstandard
 from authored import make_filter_arrays, recording_model
 
 import pacodec
+from pacodec.base_layer.colour import Colour
+from pacodec.base_layer.stream import CodedStream, StoredPacket, pack
 from pacodec.cli import main
 from pacodec.common.grids import GridSpec
 from pacodec.common.media import AudioStream, VideoFormat
@@ -253,6 +256,22 @@ def codes_cases() -> Iterator[tuple[str, Case]]:
     yield "shades of 2^34 bytes", Case(file(shades, zstd_of(2 * 64 * 48 * 2)), (5,), True)
 
 
+def packet_cases() -> Iterator[tuple[str, Case]]:
+    """Packets of a standard codec that hold more than they or the header say."""
+    codec: Any = av.CodecContext.create("libx264", "w")
+    codec.width = codec.height = 1024
+    codec.pix_fmt, codec.time_base = "yuv420p", Fraction(1, 25)
+    black = av.VideoFrame(codec.width, codec.height, "yuv420p")
+    packets = [StoredPacket.of(packet) for packet in (*codec.encode(black), *codec.encode(None))]
+    stream = CodedStream("h264", Colour("yuv420p", 1, False), codec.time_base)
+    described = Component("picture", {"h264": stream.to_dict()})
+    head = replace(header(transform=described), grid=GridSpec(48, 64, 3, ordinal=True), quantizer=NONE)
+    bomb = declared(1 << 34)
+    table = struct.pack("<III", 2, len(bomb), 0) + bomb
+    for name, payload, code in (("larger pictures", pack(packets), 3), ("a table of 2^34 bytes", table, 5)):
+        yield f"packets of {name}", Case(file(head, payload, len(packets), coder=Component("h264")), (code,), True)
+
+
 def recorded_cases() -> Iterator[tuple[str, Case]]:
     """Models and files that bring a reference which lies."""
     palette = np.zeros((2, 3), np.uint8)
@@ -332,6 +351,7 @@ def cases() -> Iterator[tuple[str, Case]]:
     """All files, by name."""
     yield from container_cases()
     yield from codes_cases()
+    yield from packet_cases()
     yield from recorded_cases()
     yield from filtered_cases()
     for name, model in model_cases():

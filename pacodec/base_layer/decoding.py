@@ -29,6 +29,8 @@ from pacodec.transforms.base import PICTURE
 
 _DECODER_PICTURES = 12
 """Pictures that a decoder keeps, about: references, and those that its threads work on."""
+_PADDING = 512
+"""Rows and columns, at most, by which decoders may make pictures larger than they are shown."""
 
 
 def picture_spec(height: int, width: int) -> GridSpec:
@@ -93,7 +95,8 @@ class PacketDecoder:
         hidden = gop.coder.params.get(HIDDEN, [])
         if not isinstance(hidden, list) or not all(type(place) is int for place in hidden):
             raise CorruptFileError("a GOP's hidden pictures are not a list of integers")
-        self._frames = _shown(decoded(stream, packets_of(gop)), frozenset(hidden))
+        largest = (height + _PADDING) * (width + _PADDING)  # else packets could be of larger pictures than the file
+        self._frames = _shown(decoded(stream, packets_of(gop), largest), frozenset(hidden))
 
     def pull(self, n: int) -> Grids:
         """The next n pictures; CorruptFileError where the packets hold fewer, or ones of another size or format."""

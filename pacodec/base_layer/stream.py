@@ -15,6 +15,7 @@ from av.packet import Packet, PacketSideData
 
 from pacodec import limits
 from pacodec.base_layer.colour import Colour
+from pacodec.common import zstd_frames
 from pacodec.container import packing
 from pacodec.errors import CorruptFileError, UnsupportedError
 
@@ -145,15 +146,15 @@ class CodedStream:
             container=packing.field(values, "container", str, what),
         )
 
-    def decoder(self) -> av.VideoCodecContext:
-        """A decoder that has seen nothing yet."""
+    def decoder(self, largest: int = limits.MAX_PIXELS) -> av.VideoCodecContext:
+        """A decoder that has seen nothing yet, and takes memory for pictures of at most `largest` pixels."""
         context = av.CodecContext.create(DECODERS[self.codec], "r")
         assert isinstance(context, av.VideoCodecContext)
         if self.extradata:
             context.extradata = self.extradata
         if any(self.tag):
             context.codec_tag = self.tag.decode("latin-1")
-        context.options = {"max_pixels": str(limits.MAX_PIXELS)}
+        context.options = {"max_pixels": str(largest)}
         context.thread_count = _THREADS
         return context
 
@@ -194,10 +195,7 @@ def unpack(payload: bytes) -> list[StoredPacket]:
     limits.check("the new headers of a GOP", side, MAX_HEADERS)
     begin = _LAYOUT.size
     size = _COLUMNS * 8 * count
-    try:
-        raw = zstandard.ZstdDecompressor().decompress(payload[begin : begin + rows], max_output_size=size)
-    except zstandard.ZstdError as error:
-        raise CorruptFileError("a GOP's packets: their table is damaged") from error
+    raw = zstd_frames.unpack(zstd_frames.ZSTD + payload[begin : begin + rows], "the times of a GOP's packets", size)
     if len(raw) != size:
         raise CorruptFileError("a GOP's packets: their table is of the wrong length")
     with np.errstate(over="ignore"):
@@ -235,12 +233,14 @@ def _headers(raw: bytes, count: int) -> dict[int, bytes]:
     return found
 
 
-def decoded(stream: CodedStream, packets: Iterable[StoredPacket]) -> Iterator[av.VideoFrame]:
+def decoded(
+    stream: CodedStream, packets: Iterable[StoredPacket], largest: int = limits.MAX_PIXELS
+) -> Iterator[av.VideoFrame]:
     """The pictures of packets that begin with a keyframe, in the order in which they are shown.
 
-    CorruptFileError where they do not decode.
+    CorruptFileError where they do not decode, or are of more than `largest` pixels.
     """
-    context = stream.decoder()
+    context = stream.decoder(largest)
     try:
         for packet in packets:
             yield from context.decode(packet.to_packet())

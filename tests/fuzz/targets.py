@@ -32,7 +32,7 @@ MAX_PIXELS = 1 << 14
 MAX_FRAMES = 64
 GRID_BYTES = 5
 """Of an input of `coders`: coder and nature of the codes, channels, height, width, grids; of `differential` as well."""
-MAX_COMPARED = 80
+MAX_COMPARED = 20
 """Codes of a segment that the plain decoder, which takes its time, is given at once."""
 MAX_EVENTS = 24
 """Frames and packets that are read of a video."""
