@@ -66,7 +66,7 @@ DECODE = "assert pacodec.decode(*sys.argv[1:3], jobs=2, overwrite=True).frames =
 READ = "video = pacodec.open(sys.argv[1], jobs=2)\nassert sum(map(len, video.batches())) == int(sys.argv[3])"
 
 
-@pytest.mark.parametrize("gop", [2, 1000])
+@pytest.mark.parametrize("gop", [pytest.param(2, marks=pytest.mark.slow), 1000])
 def test_encoding_takes_no_more_for_a_longer_clip(gop, looped, tmp_path):
     few, many = (
         peak(ENCODE.format(gop=gop), looped(seconds), tmp_path / "a.pac", seconds * 25) for seconds in (10, 60)
@@ -76,7 +76,7 @@ def test_encoding_takes_no_more_for_a_longer_clip(gop, looped, tmp_path):
     assert many < 1500 * MEGABYTE
 
 
-@pytest.mark.parametrize("work", [DECODE, READ])
+@pytest.mark.parametrize("work", [DECODE, pytest.param(READ, marks=pytest.mark.slow)], ids=["decode", "read"])
 def test_decoding_takes_no_more_for_a_longer_clip(work, looped, tmp_path):
     pacodec.encode(str(looped(2)), str(tmp_path / "short.pac"), gop_seconds=1, effort=1)
     lengthen(tmp_path / "short.pac", tmp_path / "few.pac", 20)
