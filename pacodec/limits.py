@@ -50,8 +50,13 @@ MEMORY_VARIABLE = "PACODEC_MEMORY"
 
 MAX_VIDEO_PIXELS = 1 << 42
 """Pixels of all frames of one file, repeats included: 19 hours of 1920x1080 at 30 frames/s."""
+MAX_CODED_PIXELS = 1 << 36
+"""Pixels of the frames of a small file that do not repeat the one before: four hours of a blinking cursor in a screen
+of 1920x1080. A repeat costs a reader nearly nothing, any other frame some 10 ns a pixel even where little changes."""
+CODED_PIXELS_PER_BYTE = 1 << 21
+"""What each byte of a file adds to that: a changed frame of 1920x1080 takes an encoder at least a byte or so."""
 PIXELS_VARIABLE = "PACODEC_PIXELS"
-"""Environment variable that sets another bound in its place, in millions of pixels."""
+"""Environment variable that sets another bound in place of these, in millions of pixels."""
 
 
 def _chosen(variable: str, unit: int, name: str, usual: int) -> int:
@@ -69,11 +74,24 @@ def memory() -> int:
 
 def check_pixels(frames: int, width: int, height: int) -> None:
     """Raise LimitError where a file declares more pixels than may be decoded of one: time grows with them."""
-    most = _chosen(PIXELS_VARIABLE, 10**6, "millions of pixels", MAX_VIDEO_PIXELS)
-    if frames * width * height > most:
+    _check_pixels(frames, f"frames of {width}x{height}", width * height, MAX_VIDEO_PIXELS, "of one file")
+
+
+def check_coded_pixels(frames: int, pixels: int, size: int) -> None:
+    """Raise LimitError where a file of `size` bytes declares more coded frames than a real one of that size has.
+
+    `pixels`: of each, or its codes where these are more.
+    """
+    most = MAX_CODED_PIXELS + CODED_PIXELS_PER_BYTE * size
+    _check_pixels(frames, f"coded frames of {pixels} pixels", pixels, most, f"of a file of {size} bytes")
+
+
+def _check_pixels(frames: int, what: str, pixels: int, usual: int, source: str) -> None:
+    most = _chosen(PIXELS_VARIABLE, 10**6, "millions of pixels", usual)
+    if frames * pixels > most:
         raise LimitError(
-            f"{frames} frames of {width}x{height} are more than the {most / 10**6:.0f} million pixels that are decoded "
-            f"of one file; set {PIXELS_VARIABLE} to allow more"
+            f"{frames} {what} are more than the {most / 10**6:.0f} million pixels that are decoded {source}; "
+            f"set {PIXELS_VARIABLE} to allow more"
         )
 
 

@@ -11,7 +11,7 @@ import pacodec
 from pacodec import limits
 from pacodec.autoencoders import neural
 from pacodec.common.grids import GridSpec
-from pacodec.container import Reader
+from pacodec.container import Reader, StreamReader
 from pacodec.decoder import Decoder
 from pacodec.engine import State
 from pacodec.errors import CorruptFileError, LimitError, UsageError
@@ -81,6 +81,32 @@ def test_pixels_of_a_file_are_bounded(monkeypatch, tmp_path):
     monkeypatch.setenv(limits.PIXELS_VARIABLE, "lots")
     with pytest.raises(UsageError, match="not a number of millions of pixels"):
         pacodec.verify(path)
+
+
+def test_frames_that_change_are_bounded_by_the_size_of_the_file(monkeypatch, tmp_path):
+    path = tmp_path / "long.pac"
+    path.write_bytes(hostile.file(hostile.header(1024, 1024), b"\0", 65536, gops=2))
+    message = r"131072 coded frames of 1048576 pixels are more than .* of a file of \d+ bytes; set PACODEC_PIXELS"
+    with pytest.raises(LimitError, match=message):
+        pacodec.verify(path)
+    with Decoder(path) as video, pytest.raises(LimitError, match=message):
+        video[0]
+    with path.open("rb") as file, pytest.raises(LimitError, match=message):
+        list(StreamReader(file))
+    monkeypatch.setenv(limits.PIXELS_VARIABLE, "200000")
+    assert len(pacodec.verify(path)) == 2
+    with path.open("rb") as file:
+        assert len(list(StreamReader(file))) == 2
+
+
+def test_as_many_frames_that_repeat_are_let_pass(tmp_path):
+    """A long recording of a still screen is nothing uncommon."""
+    path, codes = tmp_path / "still.pac", bytes(1 << 20)
+    still = hostile.file(
+        hostile.header(1024, 1024), hostile.zstd_of(len(codes)), 65536, gops=2, still=True, crc=zlib.crc32(codes)
+    )
+    path.write_bytes(still)
+    assert pacodec.verify(path) == []
 
 
 def test_what_cannot_be_read_is_not_written(monkeypatch):

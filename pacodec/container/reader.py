@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from pacodec import limits
 from pacodec.common.media import AudioPacket
 from pacodec.container import chunks
 from pacodec.container.audio import unpack_audio
@@ -18,6 +19,7 @@ from pacodec.container.recovery import (
     GopOrder,
     Notes,
     Rebuilt,
+    coded_frames,
     find_model,
     front_end,
     intact_chunks,
@@ -81,6 +83,11 @@ class Reader:
     def frames(self) -> int:
         """Frames that can be read: the sum over `gops`."""
         return sum(entry.frames for entry in self.gops)
+
+    @property
+    def coded_frames(self) -> int:
+        """Frames of `gops` that are no repeats, as their first bytes say; reads some bytes of each GOP."""
+        return sum(coded_frames(self.source, entry.chunk) for entry in self.gops)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -237,9 +244,17 @@ class StreamReader:
         return self._segments
 
     def __iter__(self) -> Iterator[Gop | AudioPacket]:
-        """GOPs and audio packets in file order; what is damaged is left out and noted in `damage`."""
+        """GOPs and audio packets in file order; what is damaged is left out and noted in `damage`.
+
+        LimitError where the GOPs so far declare more coded pixels than a real file of as many bytes has.
+        """
+        video, coded = self.header.video, 0
+        pixels = max(video.width * video.height, self.header.grid.size)
         timeline = GopOrder(self.declared, self.header.video.time_base, self._note)
         for chunk in intact_chunks(self._source, self._next, self._note):
+            if chunk.kind == chunks.GOP:
+                coded += coded_frames(self._source, chunk)
+                limits.check_coded_pixels(coded, pixels, chunk.end)
             try:
                 if chunk.kind == chunks.GOP:
                     gop = read_gop(self._source, chunk)

@@ -269,7 +269,19 @@ def _begins_as(source: ByteSource, entry: GopEntry) -> bool:
     try:
         if chunks.chunk_at(source, entry.offset) != entry.chunk:
             return False
-        first_frame, frames, *_ = side_extent(source.read_at(entry.chunk.payload_offset, FIELDS.size))
+        first_frame, frames, *_ = _fixed_fields(source, entry.chunk)
     except DAMAGE:
         return False
     return (first_frame, frames) == (entry.first_frame, entry.frames)
+
+
+def coded_frames(source: ByteSource, chunk: Chunk) -> int:
+    """How many frames of a GOP are no repeats, as its first bytes say; 0 where they are damaged."""
+    try:
+        return _fixed_fields(source, chunk)[2]
+    except DAMAGE:
+        return 0
+
+
+def _fixed_fields(source: ByteSource, chunk: Chunk) -> tuple[int, int, int, int, int]:
+    return side_extent(source.read_at(chunk.payload_offset, FIELDS.size))

@@ -244,7 +244,11 @@ def decoders_of(reader: Reader | StreamReader, model: ModelFile | None, *, keep_
     CorruptFileError where the file's reference is lost, or a base layer is not described as it should be; LimitError
     where the file declares more pixels than are decoded of one.
     """
-    limits.check_pixels(reader.declared, reader.header.video.width, reader.header.video.height)
+    video, grid = reader.header.video, reader.header.grid
+    limits.check_pixels(reader.declared, video.width, video.height)
+    if isinstance(reader, Reader):  # else it looks as it goes
+        pixels = max(video.width * video.height, grid.size)
+        limits.check_coded_pixels(reader.coded_frames, pixels, reader.source.size)
     if reader.header.transform.name == PICTURE:
         from pacodec.base_layer.decoding import PacketDecoders
 
@@ -252,4 +256,4 @@ def decoders_of(reader: Reader | StreamReader, model: ModelFile | None, *, keep_
     info, parts = reader.header.reference, reader.reference()
     frames = [] if info is None else [frames for frames, _ in info.segments]
     segments = [Segment(count, data) for count, data in zip(frames, parts, strict=True)]
-    return GopDecoders(reader.header.grid, model, segments, keep_costs=keep_costs)
+    return GopDecoders(grid, model, segments, keep_costs=keep_costs)
