@@ -86,3 +86,16 @@ class Autoencoder(nn.Module, ABC):
             if isinstance(module, ConvUnit):
                 module.fold()
         self.folded = True
+
+
+class FixedSizeAutoencoder(Autoencoder):
+    """One that works at one frame size, whose layers may be factorised."""
+
+    size: tuple[int, int]
+    rank: int
+
+    @property
+    def hyperparameters(self) -> Mapping[str, int]:
+        """The frame size and the rank of the linear layers."""
+        height, width = self.size
+        return {"height": height, "width": width, "rank": self.rank}

@@ -4,7 +4,6 @@ vanilla is 6000 -> h -> 6000 and multilayer 6000 -> 3200 -> 1600 -> h and back, 
 the code is bounded at 1, and its linear code of multilayer likewise.
 """
 
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import cast
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pacodec.autoencoders.autoencoder import Autoencoder, Phase
+from pacodec.autoencoders.autoencoder import FixedSizeAutoencoder, Phase
 from pacodec.autoencoders.components import Components, principal_components
 from pacodec.autoencoders.layers import GroupLinear, from_blocks, to_blocks
 
@@ -26,7 +25,17 @@ instead of filling the code's range: its steps are then fine enough, what frames
 and its codes are cheaper (vanilla-1000: +0.4 dB with floats and with 8 bits, files smaller)."""
 
 
-class BlockAutoencoder(Autoencoder):
+class BlockCode(FixedSizeAutoencoder):
+    """`codes` values for each block."""
+
+    codes: int
+
+    def grid(self, height: int, width: int) -> tuple[int, int, int]:
+        """The shape [codes, 4, 4] of the latents, which does not depend on the picture's size."""
+        return self.codes, ROWS, COLUMNS
+
+
+class BlockAutoencoder(BlockCode):
     """`codes` values a block, after hidden layers of the given widths; `rank` factorises every layer (0: full)."""
 
     phases = (Phase(1.0, 1e-4),)  # it starts at the principal components, where larger steps do harm
@@ -48,12 +57,6 @@ class BlockAutoencoder(Autoencoder):
         self.encoder = nn.ModuleList([GroupLinear(GROUPS, a, b, rank) for a, b in pairs])
         self.decoder = nn.ModuleList([GroupLinear(GROUPS, b, a, rank) for a, b in reversed(pairs)])
 
-    @property
-    def hyperparameters(self) -> Mapping[str, int]:
-        """The frame size and the rank of the linear layers."""
-        height, width = self.size or (0, 0)
-        return {"height": height, "width": width, "rank": self.rank}
-
     def encode(self, images: Tensor) -> Tensor:
         """[N, 3, H, W] to [N, codes, 4, 4]: the code of a block stands where the block is."""
         x = to_blocks(images, ROWS, COLUMNS)
@@ -68,12 +71,8 @@ class BlockAutoencoder(Autoencoder):
         x = latents.flatten(2).permute(2, 0, 1)
         for layer in self.decoder[:-1]:
             x = functional.relu(layer(x))
-        height, width = self.size or (0, 0)
+        height, width = self.size
         return from_blocks(self.decoder[-1](x), ROWS, COLUMNS, height, width)
-
-    def grid(self, height: int, width: int) -> tuple[int, int, int]:
-        """The shape [codes, 4, 4] of the latents, which does not depend on the picture's size."""
-        return self.codes, ROWS, COLUMNS
 
     @torch.no_grad()
     def initialise(self, images: Tensor) -> None:
@@ -106,3 +105,51 @@ def to_unit_range(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     width = high - low
     scale = (1 - 2 * MARGIN) / torch.maximum(width, NARROWEST * width.max()).clamp_min(1e-3)
     return scale, 0.5 - (low + high) / 2 * scale
+
+
+DEFAULT_CODES = 64
+
+
+class PrincipalComponents(BlockCode):
+    """PCA: `rank` components a block, the classical code that the others must justify themselves against.
+
+    One matrix a block, orthonormal rows, serves both ways; a code is a component's score, brought to [0, 1]. Nothing is
+    trained by gradient.
+    """
+
+    phases = ()
+
+    def __init__(self, rank: int = 0, height: int = 200, width: int = 160, *, folded: bool = False) -> None:
+        super().__init__()
+        self.size, self.codes, self.folded = (height, width), rank or DEFAULT_CODES, folded
+        self.rank = self.codes
+        values = 3 * (height // ROWS) * (width // COLUMNS)
+        self.directions = nn.Parameter(torch.zeros(GROUPS, self.codes, values))
+        self.mean = nn.Parameter(torch.zeros(GROUPS, 1, values))
+        self.scale = nn.Parameter(torch.ones(GROUPS, 1, self.codes))
+        self.shift = nn.Parameter(torch.zeros(GROUPS, 1, self.codes))
+
+    def encode(self, images: Tensor) -> Tensor:
+        scores = (to_blocks(images, ROWS, COLUMNS) - self.mean) @ self.directions.mT
+        codes = torch.addcmul(self.shift, scores, self.scale).float().clamp(0, 1)
+        return codes.permute(1, 2, 0).reshape(-1, self.codes, ROWS, COLUMNS)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        codes = latents.flatten(2).permute(2, 0, 1)
+        height, width = self.size
+        blocks = torch.baddbmm(self.mean, (codes - self.shift) / self.scale, self.directions)
+        return from_blocks(blocks, ROWS, COLUMNS, height, width)
+
+    @torch.no_grad()
+    def initialise(self, images: Tensor) -> None:
+        """Take the principal components of a sample of images."""
+        self.begin(principal_components(to_blocks(images, ROWS, COLUMNS), self.codes))
+
+    @torch.no_grad()
+    def begin(self, components: Components) -> None:
+        """Take the first of these components; where there are fewer than codes, the others stay unused."""
+        found = components.first(self.codes)
+        k = found.directions.shape[1]
+        scale, shift = to_unit_range(found.low, found.high)
+        self.directions[:, :k], self.mean[:] = found.directions, found.mean
+        self.scale[..., :k], self.shift[..., :k] = scale[:, None], shift[:, None]

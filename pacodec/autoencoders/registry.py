@@ -5,10 +5,9 @@ from functools import partial
 
 from pacodec import limits
 from pacodec.autoencoders.autoencoder import Autoencoder
-from pacodec.autoencoders.blocks import BlockAutoencoder
+from pacodec.autoencoders.blocks import BlockAutoencoder, PrincipalComponents
 from pacodec.autoencoders.conv import ConvAutoencoder
 from pacodec.autoencoders.learned_quantization import LearnedQuantization
-from pacodec.autoencoders.pca import PrincipalComponents
 from pacodec.autoencoders.vae import VariationalAutoencoder
 from pacodec.errors import CorruptFileError, UnsupportedError
 

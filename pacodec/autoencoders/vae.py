@@ -7,14 +7,13 @@ It is trained in two phases: the convolutions alone, from a linear start, and th
 between them starting at the principal components of the convolutions' features.
 """
 
-from collections.abc import Mapping
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pacodec.autoencoders.autoencoder import Autoencoder, Phase
+from pacodec.autoencoders.autoencoder import FixedSizeAutoencoder, Phase
 from pacodec.autoencoders.layers import ConvUnit, GroupLinear, principal_directions
 from pacodec.autoencoders.pyramid import analyse, regress, synthesise
 
@@ -37,7 +36,7 @@ PYRAMID_FRAMES = 64
 """Frames that the convolutions start from."""
 
 
-class VariationalAutoencoder(Autoencoder):
+class VariationalAutoencoder(FixedSizeAutoencoder):
     """Works at one frame size; its three linear layers may be factorised (`rank`, 0 for full matrices)."""
 
     phase = WHOLE
@@ -59,12 +58,6 @@ class VariationalAutoencoder(Autoencoder):
         ups = [ConvUnit(b, a, up=True, folded=folded) for a, b in zip(widths[1:], CHANNELS[1:], strict=False)]
         self.up = nn.Sequential(*reversed(ups), nn.ConvTranspose2d(CHANNELS[0], 3, 3, 2, 1, output_padding=1))
 
-    @property
-    def hyperparameters(self) -> Mapping[str, int]:
-        """The frame size and the rank of the linear layers."""
-        height, width = self.size or (0, 0)
-        return {"height": height, "width": width, "rank": self.rank}
-
     def _features(self, images: Tensor) -> Tensor:
         """What the convolutions see, [1, N, features]."""
         return cast(Tensor, self.down(images)).flatten(1)[None].float()
@@ -76,7 +69,7 @@ class VariationalAutoencoder(Autoencoder):
     def _logits(self, features: Tensor) -> Tensor:
         """Logits of images of the network's own size, of features [1, N, features]."""
         logits: Tensor = self.up(functional.relu(features[0]).reshape(-1, *self.inner))
-        height, width = self.size or (0, 0)
+        height, width = self.size
         return logits[..., :height, :width]
 
     def decode(self, latents: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -38,21 +38,7 @@ if TYPE_CHECKING:
 @click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Videos encoded at once here [all cores].")
 @click.option("-y", "--overwrite", is_flag=True, help="Encode anew what is done already.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each video, then one for all.")
-def command(
-    sources: tuple[str, ...],
-    output: str,
-    model: str | None,
-    quality: int | None,
-    lossless: bool,
-    min_psnr: float | None,
-    effort: int,
-    no_audio: bool,
-    train_first: bool,
-    dask: str | None,
-    jobs: int | None,
-    overwrite: bool,
-    as_json: bool,
-) -> int:
+def command(sources: tuple[str, ...], output: str, no_audio: bool, as_json: bool, **chosen: Any) -> int:
     """Compress folders of videos: IN is a video, a folder with all videos in it, or a pattern in quotes.
 
     What is done already is skipped, and what was interrupted is gone on with, so that the same command can be repeated.
@@ -72,22 +58,7 @@ def command(
             say(f"failed: {item.error}")
         line.draw(lambda seconds: _progress(done, total, seconds))
 
-    report = batch(
-        sources,
-        output,
-        model=model,
-        quality=quality,
-        lossless=lossless,
-        min_psnr=min_psnr,
-        effort=effort,
-        audio=not no_audio,
-        train_first=train_first,
-        dask=dask,
-        jobs=jobs,
-        overwrite=overwrite,
-        on_item=on_item,
-        on_training=say_training,
-    )
+    report = batch(sources, output, audio=not no_audio, on_item=on_item, on_training=say_training, **chosen)
     line.clear()
     counts = {status: report.count(status) for status in ("done", "skipped", "failed")}
     if as_json:

@@ -1,7 +1,7 @@
 """`pacodec decode`."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,20 +36,11 @@ if TYPE_CHECKING:
 def command(
     source: str,
     target: str,
-    model: str | None,
-    start: float,
-    end: float | None,
     container: str | None,
-    crf: int | None,
-    lossless: bool,
-    copy: bool | None,
     no_audio: bool,
-    keep_going: bool,
-    device: str,
-    jobs: int | None,
     time_limit: float | None,
-    overwrite: bool,
     as_json: bool,
+    **chosen: Any,
 ) -> None:
     """Turn a .pac file back into what OUT's suffix says. '-' is a standard stream.
 
@@ -61,23 +52,8 @@ def command(
 
     progress = ProgressLine("decoding")
     with ending_after(time_limit, source):
-        report = decode(
-            source,
-            target,
-            model=model,
-            start=start,
-            end=end,
-            container=container.removeprefix(".").lower() if container else None,
-            crf=crf,
-            lossless=lossless,
-            copy=copy,
-            audio=not no_audio,
-            keep_going=keep_going,
-            device=device,
-            jobs=jobs,
-            overwrite=overwrite,
-            progress=progress,
-        )
+        suffix = container.removeprefix(".").lower() if container else None
+        report = decode(source, target, container=suffix, audio=not no_audio, progress=progress, **chosen)
     progress.clear()
     for line in report.damage:
         say(f"damaged: {line}")

@@ -1,6 +1,7 @@
 """`pacodec encode`."""
 
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -42,54 +43,14 @@ from pacodec.cli.run import ProgressLine, compared, print_json, say, size
 @options.jobs
 @options.overwrite
 @options.as_json
-def command(
-    source: str,
-    target: str,
-    model: str | None,
-    quality: int | None,
-    lossless: bool,
-    quantizer: str | None,
-    coder: str | None,
-    min_psnr: float | None,
-    effort: int,
-    fps: float | None,
-    gop_seconds: float | None,
-    no_audio: bool,
-    embed_model: bool,
-    verify: bool,
-    resume: bool,
-    device: str,
-    jobs: int | None,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
+def command(source: str, target: str, no_audio: bool, resume: bool, as_json: bool, **chosen: Any) -> None:
     """Compress a video (anything FFmpeg reads) into a .pac file. '-' is standard input or output."""
     from pacodec.encoder import encode
     from pacodec.gop.resume import PART_SUFFIX, can_go_on
 
     progress = ProgressLine("encoding")
     try:
-        report = encode(
-            source,
-            target,
-            model=model,
-            quality=quality,
-            lossless=lossless,
-            quantizer=quantizer,
-            coder=coder,
-            min_psnr=min_psnr,
-            effort=effort,
-            fps=fps,
-            gop_seconds=gop_seconds,
-            audio=not no_audio,
-            embed_model=embed_model,
-            verify=verify,
-            resume=resume,
-            device=device,
-            jobs=jobs,
-            overwrite=overwrite,
-            progress=progress,
-        )
+        report = encode(source, target, audio=not no_audio, resume=resume, progress=progress, **chosen)
     except KeyboardInterrupt:
         if resume and can_go_on(target):
             say(f"the same command goes on from {target}{PART_SUFFIX}")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -47,18 +48,14 @@ from pacodec.errors import UsageError
 @options.overwrite
 def command(
     clips: tuple[str, ...],
-    models: tuple[str, ...],
     peers: str | None,
     size: str | None,
-    frames: int | None,
-    repeats: int,
     json_target: str | None,
     html_target: str | None,
     plot_target: str | None,
     cache: str | None,
-    device: str,
-    jobs: int | None,
     overwrite: bool,
+    **chosen: Any,
 ) -> None:
     """Compare with x264, x265, VP9 and AV1, and without loss with WebP, FFV1 and others, on your clips: size, quality,
     speed, memory. Repeat an interrupted command to go on where it stopped."""
@@ -73,16 +70,12 @@ def command(
     progress = _MatrixLine()
     found = evaluate(
         clips,
-        models=models,
         peers=peers.split(",") if peers is not None else None,
         size=options.parse_size(size),
-        frames=frames,
-        repeats=repeats,
-        device=device,
-        jobs=jobs,
         cache=Path(cache) if cache else None,
         with_view=html_target is not None,
         progress=progress,
+        **chosen,
     )
     progress.clear()
     if json_target:

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -50,6 +51,7 @@ def prepare(
 @click.option("--rows", metavar="NAME,...", help="Networks, or NETWORK/QUANTIZER  [all].")
 @click.option(
     "--budget",
+    "minutes",
     type=float,
     default=150.0,
     show_default=True,
@@ -59,9 +61,7 @@ def prepare(
 @click.option("--start", metavar="DIR", help="Go on from the networks of this data set, instead of from nothing.")
 @options.device
 @options.as_json
-def run(
-    folder: str, output: str, rows: str | None, budget: float, start: str | None, device: str, as_json: bool
-) -> None:
+def run(folder: str, output: str, start: str | None, as_json: bool, **chosen: Any) -> None:
     """Train what DIR lacks weights of, measure every row, and write the study's table with ours beside it.
 
     DIR is what `prepare` made; models and results of rows are kept there. Repeat an interrupted command to go on.
@@ -73,11 +73,9 @@ def run(
     results = carry_out(
         Path(folder),
         Path(output),
-        rows=rows,
-        minutes=budget,
         start=Path(start) if start else None,
-        device=device,
         report=partial(say_training, indent="  "),
+        **chosen,
     )
     if as_json:
         print_json({"output": output, "rows": [result.to_dict() for result in results]})

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,41 +35,13 @@ from pacodec.cli.run import size as readable
 @options.device
 @options.overwrite
 @options.as_json
-def command(
-    clips: tuple[str, ...],
-    output: str,
-    arch: str,
-    minutes: float | None,
-    steps: int | None,
-    size: str | None,
-    rank: int | None,
-    validation: tuple[str, ...],
-    test: tuple[str, ...],
-    seed: int,
-    device: str,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
+def command(clips: tuple[str, ...], output: str, size: str | None, as_json: bool, **chosen: Any) -> None:
     """Train a model on your own footage. Repeat an interrupted command to go on where it stopped."""
     from pacodec.training.request import CHECKPOINT_SUFFIX
     from pacodec.training.train import train
 
     try:
-        report = train(
-            clips,
-            output,
-            arch=arch,
-            minutes=minutes,
-            steps=steps,
-            size=options.parse_size(size),
-            rank=rank,
-            validation=validation,
-            test=test,
-            seed=seed,
-            device=device,
-            overwrite=overwrite,
-            report=say_training,
-        )
+        report = train(clips, output, size=options.parse_size(size), report=say_training, **chosen)
     except KeyboardInterrupt:
         if Path(output + CHECKPOINT_SUFFIX).exists():
             say(f"the same command goes on from {output}{CHECKPOINT_SUFFIX}")

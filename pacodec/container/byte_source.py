@@ -42,11 +42,9 @@ class FileSource:
         self.size = os.fstat(descriptor).st_size
 
     def has(self, end: int) -> bool:
-        """Whether the bytes before `end` exist."""
         return end <= self.size
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """The bytes offset .. offset + size, fewer only where the file ends."""
         size = max(0, min(size, self.size - offset))
         parts = []
         try:
@@ -61,7 +59,6 @@ class FileSource:
         """Do nothing: no bytes are held."""
 
     def close(self) -> None:
-        """Release what was opened."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -75,18 +72,15 @@ class MemorySource:
         self.size = len(self._data)
 
     def has(self, end: int) -> bool:
-        """Whether the bytes before `end` exist."""
         return end <= self.size
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """The bytes offset .. offset + size, fewer only where the file ends."""
         return bytes(self._data[offset : offset + size])
 
     def forget(self, offset: int) -> None:
         """Do nothing: no bytes are held."""
 
     def close(self) -> None:
-        """Release what was opened."""
         self._data.release()
 
 
@@ -99,7 +93,6 @@ class StreamSource:
         self._start = 0
 
     def has(self, end: int) -> bool:
-        """Whether the bytes before `end` exist."""
         try:
             while (missing := end - self._start - len(self._held)) > 0:
                 part = self._file.read(min(missing, WINDOW))
@@ -111,18 +104,15 @@ class StreamSource:
         return True
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """The bytes offset .. offset + size, fewer only where the file ends."""
         self.has(offset + size)
         return bytes(self._held[offset - self._start : offset - self._start + size])
 
     def forget(self, offset: int) -> None:
-        """Bytes before `offset` will not be asked for again."""
         if offset > self._start:
             del self._held[: offset - self._start]
             self._start = offset
 
     def close(self) -> None:
-        """Release what was opened."""
         self._held.clear()
 
 

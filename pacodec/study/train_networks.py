@@ -13,11 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pacodec.autoencoders.autoencoder import Autoencoder
-from pacodec.autoencoders.blocks import COLUMNS, ROWS, BlockAutoencoder
+from pacodec.autoencoders.blocks import COLUMNS, ROWS, BlockAutoencoder, PrincipalComponents
 from pacodec.autoencoders.components import Components, principal_components
 from pacodec.autoencoders.learned_quantization import LearnedQuantization
 from pacodec.autoencoders.neural import load_autoencoder
-from pacodec.autoencoders.pca import PrincipalComponents
 from pacodec.autoencoders.registry import build
 from pacodec.autoencoders.vae import VariationalAutoencoder
 from pacodec.common.files import replacing, write_whole

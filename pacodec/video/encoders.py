@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, Protocol
+from typing import Literal
 
 import av
 import numpy as np
@@ -188,13 +188,15 @@ _SAMPLED = 8
 """Of coded pictures every so many are compared; those in between are decoded, but not converted."""
 
 
-class Loss(Protocol):
-    """Holds written pictures against what they were."""
+class Loss:
+    """Holds written pictures against what they were; this one is that of an output that is exact by construction."""
 
-    distortion: Distortion
-    """Of all the pictures that were compared."""
-    complete: bool
-    """Whether that is all of them."""
+    complete = True
+    """Whether all of the pictures are compared."""
+
+    def __init__(self) -> None:
+        self.distortion = Distortion()
+        """Of all the pictures that were compared."""
 
     def add(self, number: int, rgb: Image, frame: av.VideoFrame, packets: list[Packet[VideoStream]]) -> None:
         """One picture, uint8 [H, W, 3], the frame made of it, and the packets that its encoder gave back then."""
@@ -203,22 +205,7 @@ class Loss(Protocol):
         """The last packets of the encoder."""
 
 
-class NoLoss:
-    """The loss of an output that is exact by construction."""
-
-    complete = True
-
-    def __init__(self) -> None:
-        self.distortion = Distortion()
-
-    def add(self, number: int, rgb: Image, frame: av.VideoFrame, packets: list[Packet[VideoStream]]) -> None:
-        """Do nothing: the output is exact."""
-
-    def finish(self, packets: list[Packet[VideoStream]]) -> None:
-        """Do nothing: the output is exact."""
-
-
-class ConversionLoss(NoLoss):
+class ConversionLoss(Loss):
     """Of frames that are stored exactly, but are not quite the pictures."""
 
     def __init__(self, width: int, height: int) -> None:
@@ -230,7 +217,7 @@ class ConversionLoss(NoLoss):
         self.distortion += Distortion.of(rgb[None], self._to_rgb(frame)[None])
 
 
-class CodingLoss(NoLoss):
+class CodingLoss(Loss):
     """Of frames that are coded as H.264 without reordering: some of them are compared after decoding."""
 
     def __init__(self, width: int, height: int, encoder: av.VideoCodecContext) -> None:

@@ -29,7 +29,6 @@ from pacodec.video.encoders import (
     ConversionLoss,
     Form,
     Loss,
-    NoLoss,
     VideoCodec,
     add_video_track,
     tick,
@@ -96,7 +95,7 @@ class VideoWriter:
             self._output_file.abandon()
             raise
         size = self.format.width, self.format.height
-        self._loss: Loss = NoLoss()
+        self._loss = Loss()
         if self._form.video and codec != "lossless":
             self._loss = CodingLoss(*size, self._video.codec_context)
         elif not self._form.video and not self._form.exact:
