@@ -18,9 +18,9 @@ from pacodec.base_layer.decoding import packets_of
 from pacodec.base_layer.stream import AV1, HIDDEN, SOURCE, CodedStream, StoredPacket, sequence_header, streams_of
 from pacodec.common.media import AudioPacket, VideoFormat
 from pacodec.container import Gop, Reader
-from pacodec.errors import CorruptFileError, FileAccessError, UsageError
+from pacodec.errors import CorruptFileError, UsageError
 from pacodec.transforms.base import PICTURE
-from pacodec.video.audio import add_audio_track, check_audio_codec
+from pacodec.video.audio import add_audio_track, check_audio_codec, to_packet
 from pacodec.video.writer import OutputFile, Target
 
 _MUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -59,8 +59,6 @@ def copy_obstacle(reader: Reader, target: str) -> str | None:
     fits = suffix in _OURS if coder != SOURCE else muxer is not None and _FAMILIES[muxer] == stream.container
     if not fits:
         return f"{stream.codec} packets{f' of a {stream.container} file' if coder == SOURCE else ''} do not go there"
-    if coder != SOURCE and stream.colour.interlaced:
-        return f"{stream.codec} packets would not say that the fields are interlaced"
     hidden = any(reader.gop(number).coder.params.get(HIDDEN) for number in range(len(reader.gops)))
     return "some of its packets are not to be shown" if hidden else None
 
@@ -95,33 +93,20 @@ class PacketWriter:
 
     def write_audio(self, audio: AudioPacket) -> None:
         """Store a packet of audio."""
-        packet: Packet[Any] = Packet(audio.data)
-        packet.stream, packet.time_base = self._audio[audio.stream], self._bases[audio.stream]
-        packet.pts, packet.dts, packet.duration = audio.pts, audio.dts, audio.duration
-        packet.is_keyframe = audio.keyframe
-        self._mux(packet)
+        self._mux(to_packet(audio, self._audio[audio.stream], self._bases[audio.stream]))
 
     def close(self) -> None:
-        try:
+        with self._output_file.failures(CorruptFileError(f"{self._output.format.name} cannot hold the packets")):
             self._output.close()
             self._output_file.close()
-        except (FFmpegError, OSError, ValueError) as error:
-            self._output_file.abandon()
-            raise FileAccessError(f"{self._output_file.name}: cannot write: {error}") from error
 
     def abandon(self) -> None:
         self._output_file.abandon()
 
     def _mux(self, packet: "Packet[Any]") -> None:
-        try:
+        refused = CorruptFileError(f"a packet at {packet.dts} does not go into {self._output.format.name}")
+        with self._output_file.failures(refused):
             self._output.mux_one(packet)
-        except (FFmpegError, OSError, ValueError) as error:
-            self._output_file.abandon()
-            if isinstance(error, FFmpegError) or not isinstance(error, OSError):
-                raise CorruptFileError(
-                    f"a packet at {packet.dts} does not go into {self._output.format.name}"
-                ) from error
-            raise FileAccessError(f"{self._output_file.name}: cannot write: {error.strerror or error}") from error
 
 
 def copy_packets(reader: Reader, target: Target, name: str, *, audio: bool) -> int:
@@ -135,7 +120,7 @@ def copy_packets(reader: Reader, target: Target, name: str, *, audio: bool) -> i
     first = packets_of(reader.gop(0))
     extradata = stream.extradata if coder == SOURCE else sequence_header(first[0].data) if coder == AV1 else b""
     if coder != SOURCE:
-        stream = _timed(stream, video)
+        stream = replace(stream, time_base=video.time_base)
     suffix = PurePath(name).suffix.lower()
     writer = PacketWriter(target, suffix, stream, extradata, video if audio else replace(video, audio=()))
     try:
@@ -157,10 +142,6 @@ def copy_packets(reader: Reader, target: Target, name: str, *, audio: bool) -> i
         raise
     writer.close()
     return reader.frames
-
-
-def _timed(stream: CodedStream, video: VideoFormat) -> CodedStream:
-    return replace(stream, time_base=video.time_base)
 
 
 def _placed(gop: Gop, packets: list[StoredPacket], stream: CodedStream, time_base: Fraction) -> Iterator[StoredPacket]:

@@ -1,16 +1,14 @@
 """The sound of a file as one that browsers play: its packets as they are, in a container of their own."""
 
 import io
-from typing import Any
 
 import av
 from av.error import FFmpegError
-from av.packet import Packet
 
 from pacodec import limits
 from pacodec.container import Reader
 from pacodec.errors import PacodecError
-from pacodec.video.audio import add_audio_track
+from pacodec.video.audio import add_audio_track, to_packet
 
 SOUND_BYTES = 256 * limits.MIB
 """Of sound that is given to a browser."""
@@ -35,11 +33,7 @@ def sound_of(reader: Reader) -> tuple[str, bytes] | None:
             for stored in reader.audio():
                 if stored.stream:
                     continue
-                packet: Packet[Any] = Packet(stored.data)
-                packet.stream, packet.time_base = track, tracks[0].time_base
-                packet.pts, packet.dts, packet.duration = stored.pts, stored.dts, stored.duration
-                packet.is_keyframe = stored.keyframe
-                output.mux(packet)
+                output.mux(to_packet(stored, track, tracks[0].time_base))
     except (FFmpegError, ValueError, PacodecError):
         return None
     return kind, file.getvalue()

@@ -2,12 +2,15 @@
 
 import io
 import re
+from fractions import Fraction
+from typing import Any
 
 import av
 from av.audio.stream import AudioStream as AvAudioStream
 from av.container import OutputContainer
+from av.packet import Packet
 
-from pacodec.common.media import AudioStream
+from pacodec.common.media import AudioPacket, AudioStream
 from pacodec.errors import CorruptFileError, UsageError
 
 _MAX_BIT_RATE = (1 << 31) - 1
@@ -68,6 +71,15 @@ def add_audio_track(output: OutputContainer, audio: AudioStream) -> AvAudioStrea
     if audio.language:
         track.metadata["language"] = audio.language
     return track
+
+
+def to_packet(stored: AudioPacket, track: AvAudioStream, time_base: Fraction) -> "Packet[Any]":
+    """A packet for the muxer that has the track, whose times are in that time base."""
+    packet: Packet[Any] = Packet(stored.data)
+    packet.stream, packet.time_base = track, time_base
+    packet.pts, packet.dts, packet.duration = stored.pts, stored.dts, stored.duration
+    packet.is_keyframe = stored.keyframe
+    return packet
 
 
 def check_audio_codec(container: str, codec: str) -> None:

@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 from pacodec.common.media import AudioPacket, Image, VideoFormat
 from pacodec.common.metrics import Distortion
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
-from pacodec.video.audio import add_audio_track, check_audio_codec
+from pacodec.video.audio import add_audio_track, check_audio_codec, to_packet
 from pacodec.video.encoders import (
     FORMS,
     CodingLoss,
@@ -140,7 +140,7 @@ class VideoWriter:
         if self._form.muxer == "gif" and end - start < _SHORTEST_OF_GIFS:
             self._note("browsers show GIF frames of less than 20 ms for 100 ms: it will look slow there")
         frame.pts, frame.duration, frame.time_base = start, end - start, self._tick
-        with self._failures(self._refusal(pts)):
+        with self._output_file.failures(self._refusal(pts)):
             packets = self._video.encode(frame)
             self._loss.add(self._number, shown, frame, packets)
             self._output.mux(packets)
@@ -155,19 +155,16 @@ class VideoWriter:
         """
         if packet.stream >= len(self._audio):
             raise CorruptFileError(f"audio packet of track {packet.stream}, but there are {len(self._audio)}")
-        coded = Packet(packet.data)
-        coded.stream = self._audio[packet.stream]
-        coded.time_base = self.format.audio[packet.stream].time_base
-        coded.pts, coded.dts, coded.duration = packet.pts, packet.dts, packet.duration
-        coded.is_keyframe = packet.keyframe
-        with self._failures(CorruptFileError(f"audio packet at {packet.dts} of track {packet.stream} is not valid")):
+        coded = to_packet(packet, self._audio[packet.stream], self.format.audio[packet.stream].time_base)
+        refused = CorruptFileError(f"audio packet at {packet.dts} of track {packet.stream} is not valid")
+        with self._output_file.failures(refused):
             self._output.mux_one(coded)
 
     def close(self) -> None:
         """Finish the file. May be called again. FileAccessError if the target cannot be written."""
         if self._output_file.closed:
             return
-        with self._failures(UsageError(f"{self._output.format.name} cannot hold the last frames")):
+        with self._output_file.failures(UsageError(f"{self._output.format.name} cannot hold the last frames")):
             packets: list[Packet[Any]] = list(self._video.encode(None))
             self._loss.finish(packets)
             if self._form.muxer == "webp":
@@ -216,18 +213,6 @@ class VideoWriter:
 
     def _refusal(self, pts: int) -> UsageError:
         return UsageError(f"{self._output.format.name} cannot hold a frame at {pts}")
-
-    @contextmanager
-    def _failures(self, refused: UsageError | CorruptFileError) -> Iterator[None]:
-        """Turn what goes wrong inside into a FileAccessError if the system is at fault, into `refused` otherwise."""
-        try:
-            yield
-        except (FFmpegError, OSError, ValueError) as error:
-            self._output_file.abandon()
-            # The sink is a Python object: what the system refuses comes back as a plain OSError, not as FFmpeg's.
-            if isinstance(error, FFmpegError) or not isinstance(error, OSError):
-                raise refused from error
-            raise FileAccessError(f"{self._output_file.name}: cannot write: {error.strerror or error}") from error
 
 
 def form_of(target: Target, container: str | None = None) -> Form:
@@ -318,6 +303,18 @@ class OutputFile:
             self._file.close()
         else:
             self._file.flush()
+
+    @contextmanager
+    def failures(self, refused: UsageError | CorruptFileError) -> Iterator[None]:
+        """Turn what goes wrong inside into a FileAccessError if the system is at fault, into `refused` otherwise."""
+        try:
+            yield
+        except (FFmpegError, OSError, ValueError) as error:
+            self.abandon()
+            # The sink is a Python object: what the system refuses comes back as a plain OSError, not as FFmpeg's.
+            if isinstance(error, FFmpegError) or not isinstance(error, OSError):
+                raise refused from error
+            raise FileAccessError(f"{self.name}: cannot write: {error.strerror or error}") from error
 
     def abandon(self) -> None:
         """Let go of the file as it is, whatever state it is in."""
