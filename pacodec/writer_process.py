@@ -80,7 +80,8 @@ class FrameEncoder:
         except OSError:  # it has ended, and said why
             queue.stop()
         said = process.stdout.readline()
-        result: dict[str, Any] = json.loads(said) if said else {"error": "FileAccessError", "message": _silent(target)}
+        silent = {"error": "FileAccessError", "message": f"{target}: the encoding process ended without a word"}
+        result: dict[str, Any] = json.loads(said) if said else silent
         if "report" in result:
             return EncodeReport(**result["report"])
         queue.stop()
@@ -97,10 +98,6 @@ class FrameEncoder:
             process.stdin.close()
         process.stdout.close()
         process.wait()
-
-
-def _silent(target: str) -> str:
-    return f"{target}: the encoding process ended without a word"
 
 
 def _start() -> "subprocess.Popen[bytes]":

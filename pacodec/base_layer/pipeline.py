@@ -16,7 +16,7 @@ from pacodec import limits
 from pacodec.base_layer.colour import Colour
 from pacodec.base_layer.decoding import payload_of, picture_spec
 from pacodec.base_layer.encoders import CodedPictures, PictureCoder, QuantizerSearch, Settings, release_memory
-from pacodec.base_layer.source_packets import PacketGroup, SourcePackets, independent_groups, picture_crc
+from pacodec.base_layer.source_packets import SourcePackets, independent_groups, picture_crc
 from pacodec.base_layer.stream import HIDDEN, SOURCE
 from pacodec.common.media import AudioPacket, EncoderInput, Frame, Image
 from pacodec.common.metrics import Distortion
@@ -124,7 +124,9 @@ class BaseLayerPipeline(EncodingRun):
         for group in independent_groups(self.stream, iter(packets), pictures(), SHORT_GOP):
             shown = [times.popleft() for _ in range(group.frames)]
             gop = _Shown(self.writer.frames, [pts for pts, _ in shown], [False] * group.frames)
-            self._write(gop, times[0][0] if times else shown[-1][1], *_stored(group))
+            self._write(
+                gop, times[0][0] if times else shown[-1][1], payload_of(SOURCE, group.packets), group.crc, group.hidden
+            )
             self.distortion += Distortion(group.frames)
 
     def _code(self, events: Iterator[Frame | AudioPacket]) -> None:
@@ -273,7 +275,3 @@ def _push(coder: PictureCoder, frame: av.VideoFrame | None, rgb: Image | None) -
 def _kept_bytes(frame: av.VideoFrame | None, rgb: Image | None) -> int:
     planes = 0 if frame is None else sum(plane.buffer_size for plane in frame.planes)
     return planes + (0 if rgb is None else rgb.nbytes)
-
-
-def _stored(group: PacketGroup) -> tuple[bytes, int, tuple[int, ...]]:
-    return payload_of(SOURCE, group.packets), group.crc, group.hidden

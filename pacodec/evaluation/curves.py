@@ -97,10 +97,6 @@ def _aomenc(pixel_format: str) -> Callable[[int, Chroma], Codec]:
     return lambda rate, chroma: AomencCodec(pixel_format, chroma, rate)
 
 
-def _base_layer(rate: int, chroma: Chroma) -> Codec:
-    return BaseLayerCodec(rate)
-
-
 def _exact(family: str, name: str, codec: Codec) -> Peer:
     return Peer(family, name, "rgb24", "", (), lambda rate, chroma: codec, codec)
 
@@ -113,7 +109,7 @@ _VP9_LOSSLESS = FFmpegCodec("libvpx-vp9", "vp9", "gbrp", "nearest", {**_VP9, "lo
 _AV1_LOSSLESS = AomencCodec("gbrp", "nearest", None)
 
 PEERS = (
-    Peer("base-layer", "base layer", "rgb24", "quality", tuple(reversed(QUALITIES)), _base_layer),
+    Peer("base-layer", "base layer", "rgb24", "quality", QUALITIES[::-1], lambda rate, chroma: BaseLayerCodec(rate)),
     Peer("x264", "x264 4:4:4", "yuv444p", "crf", CRF_51, _x264("yuv444p")),
     Peer("x264", "x264 4:2:0", "yuv420p", "crf", CRF_51, _x264("yuv420p")),
     Peer("x264-sliced", "x264 4:4:4 sliced", "yuv444p", "crf", CRF_51, _x264("yuv444p", threads=2)),

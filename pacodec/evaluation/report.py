@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, ScalarFormatter
 
 from pacodec.evaluation.bd_rate import front
-from pacodec.evaluation.results import ClipResult, CurveResult, Evaluation, Point
-from pacodec.evaluation.tables import Table, clip_tables, tables
+from pacodec.evaluation.results import ClipResult, Evaluation, Point
+from pacodec.evaluation.tables import clip_tables, tables
 
 TEMPLATE = "report.html"
 
@@ -34,12 +34,8 @@ def _section(number: int, result: ClipResult) -> str:
     points, *others = clip_tables(result)
     return (
         f'<section><div class="viewer" data-clip="{number}"></div><figure>{svg}</figure>'
-        f"{points.html()}{_together(others)}</section>"
+        f"{''.join(table.html() for table in (points, *others))}</section>"
     )
-
-
-def _together(found: list[Table]) -> str:
-    return "".join(table.html() for table in found)
 
 
 def _viewer(result: ClipResult) -> dict[str, Any]:
@@ -85,7 +81,13 @@ def draw(clips: Sequence[ClipResult], format: str) -> bytes:
             line = front(curve.points)
             style = "--" if "4:2:0" in curve.name else "-"
             width = 2.4 if curve.ours else 1.2
-            panel.plot(*_coordinates(line), style, color=colour, linewidth=width, label=_label(curve))
+            panel.plot(
+                *_coordinates(line),
+                style,
+                color=colour,
+                linewidth=width,
+                label=curve.name if curve.lossy() else f"{curve.name} (exact)",
+            )
             panel.plot(*_coordinates(curve.lossy()), "o", color=colour, markersize=5 if curve.ours else 3)
             exact = [p.kbps for p in curve.points if p.measurement.quality.exact]
             panel.plot(exact, [top] * len(exact), "*", color=colour, markersize=9)
@@ -103,10 +105,6 @@ def draw(clips: Sequence[ClipResult], format: str) -> bytes:
 
 def _coordinates(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     return [p.kbps for p in points], [p.measurement.quality.psnr for p in points]
-
-
-def _label(curve: CurveResult) -> str:
-    return curve.name if curve.lossy() else f"{curve.name} (exact)"
 
 
 def _peer_colour(name: str) -> str:

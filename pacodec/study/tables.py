@@ -135,7 +135,7 @@ def _demos(results: Sequence[Result]) -> Table:
     """The authors' own clips."""
     header = ("clip", "model", "PSNR dB", "SSIM", "study: PSNR", "SSIM")
     rows = [
-        (clip, result.network, *_quality(ours), f"{psnr:.2f}", f"{ssim:.3f}")
+        (clip, result.network, f"{ours.psnr:.2f}", f"{ours.ssim:.4f}", f"{psnr:.2f}", f"{ssim:.3f}")
         for clip, result, ours, (psnr, ssim) in _demo_clips(results)
     ]
     return Table("## The authors' demo clips, no quantizer", header, rows)
@@ -149,10 +149,6 @@ def _demo_clips(results: Sequence[Result]) -> Iterator[tuple[str, Result, RowQua
                 ours = result.clips.get(clip)
                 if ours is not None and result.quantizer == "none" and result.network.split("-")[0] == model:
                     yield clip, result, ours, theirs
-
-
-def _quality(coded: RowQuality) -> tuple[str, str]:
-    return f"{coded.psnr:.2f}", f"{coded.ssim:.4f}"
 
 
 def _quantizer(result: Result) -> str:

@@ -169,7 +169,7 @@ class NetworkTrainer:
         """Train by gradient; the steps taken."""
         validation = self.frames("validation") or self.frames("train")
         stride = max(1, sum(map(len, validation)) // VALIDATION_FRAMES)
-        plan = TrainingPlan(1, arch=network.name, batch=network.batch, footage=_number(self.dataset))
+        plan = TrainingPlan(1, arch=network.name, batch=network.batch, footage=int(self.dataset.sha256[:12], 16))
 
         def follow(progress: str | TrainingProgress) -> None:
             if isinstance(progress, TrainingProgress):
@@ -269,10 +269,6 @@ def _blocks(clips: list[Frames]) -> Iterator[Tensor]:
         for left in range(0, WIDTH, width):
             block = np.concatenate([clip[:, top : top + height, left : left + width] for clip in clips])
             yield to_images(block, CPU).flatten(1)
-
-
-def _number(dataset: Dataset) -> int:
-    return int(dataset.sha256[:12], 16)
 
 
 def needed(networks: list[Network]) -> list[Network]:
