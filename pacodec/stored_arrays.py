@@ -33,7 +33,8 @@ def arrays_at(video: Decoder, frames: range) -> NDArray[np.uint8]:
 def layout_of(video: Decoder) -> ArrayLayout:
     """What the pictures of a file stand for; CorruptFileError where that does not make such pictures."""
     metadata = video.metadata
-    layout = ArrayLayout(metadata.array or (metadata.height, metadata.width, 3))
+    pictures_shape = metadata.height, metadata.width, 3
+    layout = ArrayLayout(pictures_shape if metadata.array is None else metadata.array)
     if (layout.height, layout.width) != (metadata.height, metadata.width):
         raise CorruptFileError(f"arrays of shape {layout.shape} do not make such pictures")
     return layout
