@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from pacodec.container import MAGIC
 from pacodec.decoder import Decoder
 from pacodec.errors import UsageError
-from pacodec.stored_arrays import arrays_at
+from pacodec.stored_arrays import arrays_at, layout_of
 from pacodec.writer import Writer
 
 NAME = "pacodec"
@@ -92,8 +92,7 @@ class PacodecPlugin(PluginV3):
     def properties(self, index: int | EllipsisType | None = ...) -> ImageProperties:
         """Shape and dtype of a frame, or of all."""
         video = self._reading()
-        metadata = video.metadata
-        shape = metadata.array or (metadata.height, metadata.width, 3)
+        shape = layout_of(video).shape
         batch = index is None or index is ...
         if not batch:
             return ImageProperties(shape, np.dtype(np.uint8))
