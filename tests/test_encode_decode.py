@@ -197,12 +197,12 @@ def test_identical_frames_cost_a_flag(model, zoo, tmp_path):
 @pytest.mark.parametrize("model", [None, "vanilla-500"])
 def test_bytes_do_not_depend_on_the_number_of_jobs(model, screens, zoo, tmp_path):
     files = []
-    for jobs in (1, 2, 5):
+    for jobs in (1, 3):
         target = tmp_path / f"{jobs}.pac"
         chosen = str(zoo / f"{model}.pacmodel") if model else None
         pacodec.encode(str(screens), str(target), gop_seconds=0.12, jobs=jobs, model=chosen)
         files.append(target.read_bytes())
-    assert files[0] == files[1] == files[2]
+    assert files[0] == files[1]
     decoded = []
     for jobs in (1, 3):
         chosen = str(zoo / f"{model}.pacmodel") if model else None
