@@ -1,5 +1,6 @@
 """Small .pac containers, whole and tampered with, for tests."""
 
+import hashlib
 import io
 import struct
 import zlib
@@ -28,15 +29,15 @@ from pacodec.container.packing import DICTIONARY
 from pacodec.errors import CorruptFileError
 
 AUDIO = AudioStream("aac", Fraction(1, 44100), 44100, "stereo", "fltp", extradata=b"\x12\x10")
+MODEL = b"weights" * 9
 HEADER = Header(
     writer="pacodec test",
     video=VideoFormat(16, 8, Fraction(1, 90000), audio=(AUDIO, AUDIO)),
     grid=GridSpec(channels=1, height=8, width=16, ordinal=False),
     transform=Component("palette", {"colours": bytes(range(12))}),
     quantizer=Component("kmeans", {"levels": 4, "low": [-1.5, 0.25]}),
-    model=ModelRef("retro", bytes(range(32))),
+    model=ModelRef("retro", hashlib.sha256(MODEL).digest()),
 )
-MODEL = b"weights" * 9
 PACKETS = [AudioPacket(i % 2, 1024 * i - 2048, 1024 * i - 2048, 1024, True, bytes([i]) * (5 + i)) for i in range(12)]
 
 

@@ -298,7 +298,11 @@ def test_an_embedded_model_that_is_damaged(screens, zoo, tmp_path):
     data = bytearray(path.read_bytes())
     data[3000] ^= 1
     path.write_bytes(data)
-    refused(3, path, "decode", path, tmp_path / "out.mp4")
+    assert cli("decode", path, tmp_path / "out.mp4").exit_code == 0
+    assert cli("verify", path).exit_code == 3
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    refused(3, path, "decode", path, tmp_path / "out.mp4", "-y")
     assert cli("verify", path).exit_code == 3
 
 

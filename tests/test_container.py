@@ -86,7 +86,7 @@ def test_sizes_by_kind_add_up() -> None:
     sizes = Reader(data).sizes
     assert sum(sizes.values()) == len(data)
     assert sizes["codes"] == 65
-    assert sizes["model"] == len(MODEL) + 16
+    assert sizes["model"] == len(MODEL) + 16 + len(MODEL) // 32 + 1 + 16
     assert sizes["other"] == 0
     assert Reader(data[:-1]).sizes == {**sizes, "index": sizes["index"] - 24, "other": 23}
 

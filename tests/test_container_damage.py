@@ -8,6 +8,7 @@ import pytest
 from containers import GOPS, HEADER, MODEL, PACKETS, pipe, read_stream, survivors, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from independent.files import embedded_model
 
 from pacodec.container import (
     Component,
@@ -95,9 +96,28 @@ def test_damaged_audio_leaves_the_rest() -> None:
     assert packets == PACKETS[:4] + PACKETS[8:]
 
 
-def test_damaged_model_is_named() -> None:
+@pytest.mark.parametrize("reference", [False, True])
+def test_a_damaged_place_of_an_embedded_model_is_repaired(reference: bool) -> None:
+    data = write_with_reference() if reference else write()
+    with Reader(data) as reader:
+        begin, size = data.index(MODEL) - 12, reader.sizes["model"]
+    for position in range(begin, begin + size):
+        broken = bytearray(data)
+        broken[position] ^= 1 << position % 8
+        with Reader(bytes(broken)) as reader:
+            assert reader.model_bytes() == MODEL
+            assert (len(reader.gops), reader.damage) == (3, [])
+            assert verify(reader)
+        stream, gops, _ = read_stream(bytes(broken))
+        assert (stream.model_bytes(), len(gops)) == (MODEL, 3)
+        assert embedded_model(bytes(broken)) == MODEL
+
+
+def test_a_model_that_is_damaged_twice_is_named() -> None:
     data = bytearray(write())
-    data[data.index(MODEL)] ^= 1
+    begin = data.index(MODEL)
+    data[begin] ^= 1
+    data[begin + 30] ^= 1
     reader = Reader(bytes(data))
     assert reader.model_bytes() is None
     assert any("modl" in line for line in reader.damage)

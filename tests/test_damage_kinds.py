@@ -13,21 +13,32 @@ from pacodec.errors import CorruptFileError, LimitError, ModelError, PacodecErro
 from pacodec.models.library import MODEL_FOLDER_VARIABLE
 
 VECTORS = Path(__file__).parent / "vectors"
-KINDS = ("no-reference", "reference", "recorded", "floor", "shades", "corrections-3", "av1", "source-packets")
+KINDS = (
+    "no-reference",
+    "reference",
+    "recorded",
+    "embedded-model",
+    "floor",
+    "shades",
+    "corrections-3",
+    "av1",
+    "source-packets",
+)
 LARGE = ("h264", "post-filter")
 STRIDE = 29
 """Bytes from one to the next that are tried where it must be quick."""
 
 
 class Original:
-    """A file, its pictures, and which bytes belong to what."""
+    """A file, its pictures, and which bytes belong to what; `model`: those of an embedded one that are needed."""
 
     def __init__(self, kind: str) -> None:
         self.data = (VECTORS / f"valid-{kind}.pac").read_bytes()
         with Reader(self.data) as reader:
             self.front = reader.head_end
             self.gops = [(entry.first_frame, entry.frames, entry.offset, entry.chunk.end) for entry in reader.gops]
-            self.model = range(self.front, self.front + reader.sizes["model"])
+            repairable = reader.header.model is not None and reader.header.model.size is not None
+            self.model = range(self.front, self.front + reader.sizes["model"] * (not repairable))
         with pacodec.open(VECTORS / f"valid-{kind}.pac") as video:
             self.pictures = np.stack(video[:])
 

@@ -19,7 +19,7 @@ from pacodec.container.byte_source import WINDOW, ByteSource
 from pacodec.errors import CorruptFileError, UnsupportedError
 
 HEAD, REFERENCE, MODEL, GOP, AUDIO = "HEAD", "REFR", "modl", "GOPC", "audp"
-FRONT, INDEX, TAIL = "head", "indx", "tail"
+MODEL_PARITY, FRONT, INDEX, TAIL = "modp", "head", "indx", "tail"
 
 PREFIX = struct.Struct("<4sI")
 CRC = struct.Struct("<I")
@@ -31,6 +31,7 @@ MOST = {
     HEAD: limits.MAX_HEADER_BYTES,
     REFERENCE: 2 * limits.MAX_REFERENCE_BYTES,
     MODEL: limits.MAX_MODEL_BYTES,
+    MODEL_PARITY: limits.MAX_MODEL_BYTES,
     GOP: limits.MAX_GOP_BYTES,
     AUDIO: limits.MAX_AUDIO_BYTES,
     FRONT: 2 * limits.MAX_HEADER_BYTES,

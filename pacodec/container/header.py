@@ -17,7 +17,7 @@ Then the HEAD chunk, one map:
     grid       map     channels, height, width: int; ordinal: bool
     transform  map     name: str, params: map
     quantizer  map     name: str, params: map
-    model      map     name: str, sha256: 32 bytes; nil when none is needed
+    model      map     name: str, sha256: 32 bytes, bytes: int where it is embedded with parity; nil when none is needed
     reference  map     bytes, crc: int; segments: array of [frames, bytes]; nil when there is none
 
 The payload of the copy, a head chunk that the index points at: the preamble, then HEAD's payload.
@@ -75,15 +75,34 @@ class Component:
 
 @dataclass(frozen=True)
 class ModelRef:
-    """The model that a file needs: the name it was found under and the sha256 (32 bytes) that identifies it."""
+    """The model that a file needs: the name it was found under and the sha256 (32 bytes) that identifies it.
+
+    size: bytes of the model where the file carries it with its parity, else None.
+    """
 
     name: str
     sha256: bytes
+    size: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         _check_name(self.name, "name of the model")
         if len(self.sha256) != SHA256_BYTES:
             raise CorruptFileError(f"header: the model's sha256 has {len(self.sha256)} bytes instead of {SHA256_BYTES}")
+        if self.size is not None:
+            limits.check("the size of the model", self.size, limits.MAX_MODEL_BYTES, least=1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The map that the header carries."""
+        values = {"name": self.name, "sha256": self.sha256}
+        return values if self.size is None else {**values, "bytes": self.size}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`; CorruptFileError or LimitError for wrong fields."""
+        name = packing.field(values, "name", str, "header: model")
+        sha256 = packing.field(values, "sha256", bytes, "header: model")
+        size = None if values.get("bytes") is None else packing.field(values, "bytes", int, "header: model")
+        return cls(name, sha256, size)
 
 
 @dataclass(frozen=True)
@@ -158,7 +177,7 @@ class Header:
             },
             "transform": self.transform.to_dict(),
             "quantizer": self.quantizer.to_dict(),
-            "model": self.model and {"name": self.model.name, "sha256": self.model.sha256},
+            "model": self.model and self.model.to_dict(),
             "reference": self.reference and self.reference.to_dict(),
         }
         data = packing.pack_map(values, "header")
@@ -182,7 +201,7 @@ class Header:
             ),
             transform=_component(values, "transform"),
             quantizer=_component(values, "quantizer"),
-            model=None if model is None else _model_ref(packing.field(values, "model", dict, "header")),
+            model=None if model is None else ModelRef.from_dict(packing.field(values, "model", dict, "header")),
             reference=None
             if reference is None
             else ReferenceInfo.from_dict(packing.field(values, "reference", dict, "header")),
@@ -191,11 +210,6 @@ class Header:
 
 def _component(values: Mapping[str, Any], key: str) -> Component:
     return Component.from_dict(packing.field(values, key, dict, "header"), f"header: {key}")
-
-
-def _model_ref(values: Mapping[str, Any]) -> ModelRef:
-    name = packing.field(values, "name", str, "header: model")
-    return ModelRef(name, packing.field(values, "sha256", bytes, "header: model"))
 
 
 def _check_name(text: str, what: str) -> None:

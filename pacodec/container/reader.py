@@ -14,19 +14,17 @@ from pacodec.container.byte_source import Readable, StreamSource, open_source
 from pacodec.container.gop import Gop
 from pacodec.container.header import Front, index_chunk, read_front, recover_front, unpack_front
 from pacodec.container.index import GopEntry, Index
+from pacodec.container.model import find_model, front_end, model_end, read_model
 from pacodec.container.recovery import (
     DAMAGE,
     GopOrder,
     Notes,
     Rebuilt,
     coded_frames,
-    find_model,
-    front_end,
     intact_chunks,
     is_doubtful,
     read_gop,
     read_index,
-    read_model,
     rebuild,
 )
 from pacodec.container.reference import read_reference, reference_chunk
@@ -58,6 +56,7 @@ class Reader:
             self._front = self._read_front()
             self.declared, self.header, self.head_end = self._front.frames, self._front.header, self._front.head.end
             self._model = find_model(self.source, self.header, self._front.head)
+            self._body = model_end(self.header, self._front.head, self._model)
             self._times_are_right = False
             index = self._find_index() or self._adopt(rebuild(self.source, self._front, self._note))
         except BaseException:
@@ -86,8 +85,8 @@ class Reader:
 
     @property
     def coded_frames(self) -> int:
-        """Frames of `gops` that are no repeats, as their first bytes say; reads some bytes of each GOP."""
-        return sum(coded_frames(self.source, entry.chunk) for entry in self.gops)
+        """Frames of `gops` that are no repeats, as the first bytes of each say, whose checksum is not looked at."""
+        return sum(min(entry.frames, coded_frames(self.source, entry.chunk)) for entry in self.gops)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -105,7 +104,7 @@ class Reader:
             "header": self.head_end + self._copy_bytes,
             "index": self._index_bytes,
             "audio": self._audio_bytes,
-            "model": self._model.end - self._model.offset if self._model else 0,
+            "model": min(self._body, self.source.size) - front_end(self.header, self._front.head),
         }
         return {**sizes, "other": self.source.size - sum(sizes.values())}
 
@@ -134,7 +133,7 @@ class Reader:
 
     def model_bytes(self) -> bytes | None:
         """The embedded model file, None when there is none or, as `damage` then says, it is damaged."""
-        return read_model(self.source, self._model, self._note)
+        return read_model(self.source, self.header, self._model, self._note)
 
     def reference(self) -> list[bytes]:
         """The segments of the reference that GOPs begin after, if there is one; CorruptFileError when it is lost."""
@@ -184,7 +183,7 @@ class Reader:
             return None
         # Critical chunks stand before the first GOP, so that a reader need not look through the whole file for them.
         first = index.entries[0].chunk if index.entries else chunk
-        following = chunks.walk(self.source, front_end(self.header, self._front.head), self._note)
+        following = chunks.walk(self.source, self._body, self._note)
         if next((c for c in following if c.kind == chunks.GOP or c.offset >= first.offset), None) != first:
             self._note(f"index: {first} is not the first of its kind")
             return None
@@ -228,12 +227,9 @@ class StreamReader:
         front = read_front(self._source)
         self.declared, self.header, self._head = front.frames, front.header, front.head
         self._segments = read_reference(self._source, self.header, self._head)
-        self._next = front_end(self.header, self._head)
-        self._model: bytes | None = None
         model = find_model(self._source, self.header, self._head)
-        if model:
-            self._model = read_model(self._source, model, self._note)
-            self._next = model.end
+        self._model = read_model(self._source, self.header, model, self._note)
+        self._next = model_end(self.header, self._head, model)
 
     def model_bytes(self) -> bytes | None:
         """The embedded model file, None when there is none."""

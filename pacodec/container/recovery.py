@@ -10,9 +10,8 @@ from pacodec.container import chunks
 from pacodec.container.byte_source import ByteSource, Readable, open_source
 from pacodec.container.chunks import Chunk, Note
 from pacodec.container.gop import FIELDS, Gop, side_extent
-from pacodec.container.header import Front, Header, read_front
+from pacodec.container.header import Front, read_front
 from pacodec.container.index import GopEntry, Index
-from pacodec.container.reference import reference_chunk
 from pacodec.errors import CorruptFileError, LimitError, PacodecError
 
 MAX_NOTES = 100
@@ -93,30 +92,6 @@ class Survivors:
             if loss := Loss.between(before, after, declared, time_base):
                 yield loss
             before = after
-
-
-def front_end(header: Header, head: Chunk) -> int:
-    """The offset after the HEAD chunk and the reference that follows it, if there is one."""
-    reference = reference_chunk(header, head)
-    return head.end if reference is None else reference.end
-
-
-def find_model(source: ByteSource, header: Header, head: Chunk) -> Chunk | None:
-    """The chunk of the embedded model, which only ever follows the front."""
-    if header.model is None:
-        # From a pipe, the first GOP is not waited for.
-        return None
-    chunk = chunks.chunk_at(source, front_end(header, head))
-    return chunk if chunk is not None and chunk.kind == chunks.MODEL else None
-
-
-def read_model(source: ByteSource, chunk: Chunk | None, note: Note) -> bytes | None:
-    """The embedded model of a chunk, if there is one; None, with a note, when it is damaged."""
-    try:
-        return None if chunk is None else chunks.read_payload(source, chunk)
-    except CorruptFileError as error:
-        note(f"{error}; only an installed copy of the model can stand in for it")
-        return None
 
 
 def read_gop(source: ByteSource, chunk: Chunk) -> Gop:
@@ -276,7 +251,7 @@ def _begins_as(source: ByteSource, entry: GopEntry) -> bool:
 
 
 def coded_frames(source: ByteSource, chunk: Chunk) -> int:
-    """How many frames of a GOP are no repeats, as its first bytes say; 0 where they are damaged."""
+    """How many frames of a GOP are no repeats, as its first bytes say; 0 where they are no such bytes."""
     try:
         return _fixed_fields(source, chunk)[2]
     except DAMAGE:

@@ -8,6 +8,7 @@ import io
 import os
 import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -18,6 +19,7 @@ from pacodec.container.audio import pack_audio
 from pacodec.container.gop import Gop
 from pacodec.container.header import COPY_SHARE, MAGIC, PREAMBLE_BYTES, Header, pack_front, pack_preamble
 from pacodec.container.index import GopEntry, Index
+from pacodec.container.parity import parity_of
 from pacodec.container.reader import Reader
 from pacodec.container.reference import pack_reference
 from pacodec.errors import FileAccessError, UsageError
@@ -46,6 +48,8 @@ class Writer:
         self._closed = False
         self._origin = _patch_position(file)
         self._write(pack_preamble(frames=0))
+        if model is not None and header.model is not None:
+            header = replace(header, model=replace(header.model, size=len(model)))
         self._header = header.to_msgpack()
         self._add_chunk(chunks.HEAD, (self._header,))
         self._head_end = self._offset
@@ -53,6 +57,7 @@ class Writer:
             self._add_chunk(chunks.REFERENCE, (pack_reference(reference),))
         if model is not None:
             self._add_chunk(chunks.MODEL, (model,))
+            self._add_chunk(chunks.MODEL_PARITY, (parity_of(model),))
 
     @classmethod
     def resume(

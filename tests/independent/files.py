@@ -2,11 +2,14 @@
 
 import ast
 import copy
+import hashlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import reduce
 from itertools import accumulate
+from operator import xor
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +72,25 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         assert zlib.crc32(payload) == number(data, at + 12 + size)
         yield data[at : at + 4], payload
         at += 16 + size
+
+
+def embedded_model(data: bytes) -> bytes:
+    """The model file that a file with an intact header carries, repaired where one place of it is damaged."""
+    at = 36 + number(data, 24)
+    header = unpacked(data[32 : at - 4])
+    if reference := header.get("reference"):
+        at += 16 + reference["bytes"] + -(-reference["bytes"] // 32)
+    size, sha256 = header["model"]["bytes"], header["model"]["sha256"]
+    length = -(-size // 32)
+    stored, behind = data[at + 12 : at + 12 + size], at + 16 + size
+    parity = int.from_bytes(data[behind + 12 : behind + 12 + length], "big")
+    blocks = [stored[i * length : (i + 1) * length].ljust(length, b"\0") for i in range(32)]
+    values = [int.from_bytes(block, "big") for block in blocks]
+    candidates = [stored]
+    for number_of in range(32):
+        other = reduce(xor, values[:number_of] + values[number_of + 1 :], parity).to_bytes(length, "big")
+        candidates.append(b"".join([*blocks[:number_of], other, *blocks[number_of + 1 :]])[:size])
+    return next(candidate for candidate in candidates if hashlib.sha256(candidate).digest() == sha256)
 
 
 def colours(planar: bytes) -> Bytes:
