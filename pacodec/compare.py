@@ -7,7 +7,7 @@ from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
 
-from pacodec.common.media import Frame, Image
+from pacodec.common.media import Image
 from pacodec.common.metrics import Distortion, decibels, similarity
 from pacodec.container import Reader
 from pacodec.container.writer import is_pac
@@ -105,4 +105,4 @@ def _frames(name: str, stack: ExitStack) -> tuple[Iterator[TimedFrame], int | No
 
     video = stack.enter_context(VideoReader(name))
     base = video.format.time_base
-    return ((event.rgb, event.pts * base) for event in video if isinstance(event, Frame)), video.frames_hint
+    return ((frame.rgb, frame.pts * base) for frame in video.frames()), video.frames_hint

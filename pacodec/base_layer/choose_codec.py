@@ -133,7 +133,7 @@ def probe(source: str, frame_rate: Fraction | None = None) -> SourceProbe:
     with VideoReader(source, frame_rate) as reader:
         rate = rate or reader.format.frame_rate
         frames = len(packets) or reader.frames_hint or 1
-        shown = _pictures(reader)
+        shown = reader.frames()
         head = next(shown)
         own = head.native
         pictures = CodedPictures(own, *head.rgb.shape[:2])
@@ -205,10 +205,6 @@ def _packets(source: str, frame_rate: Fraction | None) -> tuple[list[_Packet], C
         except (FFmpegError, OSError):
             pass  # the reader will say what is wrong with it
         return packets, video.codec_context.codec, video.average_rate or video.guessed_rate or None
-
-
-def _pictures(reader: VideoReader) -> Iterator[Frame]:
-    return (event for event in reader if isinstance(event, Frame))
 
 
 def _length(video: VideoFormat, frames: int) -> int:

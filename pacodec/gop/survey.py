@@ -80,7 +80,7 @@ def _read(source: str | os.PathLike[str], gop_seconds: float | None, frame_rate:
         cutter = Cutter(GopBounds.of(video, gop_seconds))
         colours, sample = ColourSet(), _Sample(3 * video.width * video.height)
         keeper = _Keeper(GridSpec(video.height, video.width, 3, ordinal=True))
-        for number, frame in enumerate(event for event in reader if isinstance(event, Frame)):
+        for number, frame in enumerate(reader.frames()):
             keeper.add(frame.rgb, cutter.begins_gop(frame), cutter.changed)
             sample.add(number, frame.rgb)
             if cutter.changed:

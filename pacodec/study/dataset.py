@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from pacodec.common.files import fingerprint, write_whole, writing
-from pacodec.common.media import Frame
 from pacodec.common.pixels import resize
 from pacodec.errors import CorruptFileError, FileAccessError, UsageError
 from pacodec.gop.parallel import cores
@@ -175,7 +174,7 @@ def _read(source: str, every: int) -> tuple[Frames, int]:
     kept: list[Frames] = []
     read = 0
     with VideoReader(source) as reader:
-        for frame in (event for event in reader if isinstance(event, Frame)):
+        for frame in reader.frames():
             if read % every == 0:
                 kept.append(resize(frame.rgb[None], HEIGHT, WIDTH)[0])
             read += 1

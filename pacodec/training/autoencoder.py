@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pacodec.autoencoders.autoencoder import Autoencoder
 from pacodec.autoencoders.neural import choose_device, load_autoencoder
 from pacodec.autoencoders.registry import build
-from pacodec.common.media import Frame
 from pacodec.common.pixels import resize
 from pacodec.errors import CorruptFileError, UsageError
 from pacodec.limits import GIB
@@ -143,8 +142,7 @@ def _read(clip: str, height: int, width: int, every: int) -> Frames:
     kept: list[Frames] = []
     last: Frames | None = None
     with VideoReader(clip) as reader:
-        frames = (event for event in reader if isinstance(event, Frame))
-        for number, frame in enumerate(frames):
+        for number, frame in enumerate(reader.frames()):
             if number % every == 0 and (last is None or not np.array_equal(last, frame.rgb)):
                 last = frame.rgb
                 kept.append(resize(frame.rgb[None], height, width)[0])

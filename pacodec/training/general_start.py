@@ -14,7 +14,6 @@ import numpy as np
 import zstandard
 
 from pacodec.common.grids import GridSpec
-from pacodec.common.media import Frame
 from pacodec.engine.library import core
 from pacodec.engine.state import SegmentEncoder, State
 from pacodec.transforms.palette import PaletteTransform, learn_palette
@@ -28,7 +27,7 @@ def learn(clips: list[Path], frames: int) -> bytes:
     start: bytes | None = None
     for clip in clips:
         with VideoReader(str(clip)) as reader:
-            pictures = [event.rgb for event in islice((e for e in reader if isinstance(e, Frame)), frames)]
+            pictures = [frame.rgb for frame in islice(reader.frames(), frames)]
         codes = PaletteTransform(learn_palette(pictures)).encode(np.stack(pictures))
         channels, height, width = codes.shape[1:]
         spec = GridSpec(channels, height, width, ordinal=False)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pacodec.common.media import Frame, Image
+from pacodec.common.media import Image
 from pacodec.common.pixels import ColourSet, resize
 from pacodec.errors import UsageError
 from pacodec.limits import MIB
@@ -135,6 +135,5 @@ def _noise(last: Image, picture: Image) -> float:
 
 def pictures(reader: VideoReader, size: tuple[int, int] | None) -> Iterator[Image]:
     """All frames, uint8 [H, W, 3], scaled to `size` (height, width) if that is given."""
-    for event in reader:
-        if isinstance(event, Frame):
-            yield event.rgb if size is None else resize(event.rgb[None], *size)[0]
+    for frame in reader.frames():
+        yield frame.rgb if size is None else resize(frame.rgb[None], *size)[0]

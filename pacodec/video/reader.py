@@ -105,6 +105,10 @@ class VideoReader:
             yield self._frame(*held, held[0].duration or self._step)
         self._conclude([clock, *audio_clocks])
 
+    def frames(self) -> Iterator[Frame]:
+        """The frames alone; to be iterated once."""
+        return (event for event in self if isinstance(event, Frame))
+
     def _until_first_frame(self) -> tuple[deque[av.VideoFrame | Packet[Stream]], av.VideoFrame]:
         head: deque[av.VideoFrame | Packet[Stream]] = deque()
         size = 0
