@@ -10,7 +10,7 @@
 #include "engine.h"
 
 /* A segment is of at most FRAMES_MOST grids; where it is of more than two, of at most CODES_MOST codes. */
-enum { FRAMES_MOST = 8, CODES_MOST = 90 };
+enum { FRAMES_MOST = 6, CODES_MOST = 40 };
 
 typedef struct {
     uint32_t ordinal, channels, height, width;
