@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import signal
 import subprocess
 import time
@@ -10,10 +11,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import leftovers, lengthen, make_video, program, run, screen
 
 import pacodec
+from pacodec.errors import FileAccessError, PacodecError
 
 OLD = b"what was there before"
 FEW, MANY = 4, 50
@@ -243,7 +246,14 @@ def test_a_signal_that_is_ignored_stays_so(long_pac, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["decode", "IN", "-"], ["info", "IN"], ["verify", "IN"], ["info", "IN", "--json"]]
+    "arguments",
+    [
+        ["decode", "IN", "-"],
+        ["info", "IN"],
+        ["verify", "IN"],
+        ["info", "IN", "--json"],
+        ["play", "IN", "--no-browser"],
+    ],
 )
 def test_a_closed_pipe_is_one_line(arguments, screens_pac):
     arguments = [screens_pac if argument == "IN" else argument for argument in arguments]
@@ -254,3 +264,98 @@ def test_a_closed_pipe_is_one_line(arguments, screens_pac):
     lines = done.stderr.decode().splitlines()
     assert (done.returncode, len(lines)) == (1, 1), lines
     assert lines[0].startswith("pacodec: ")
+
+
+# --- no room, and company ---
+
+
+NOISE = [np.random.default_rng(number).integers(0, 4, (64, 96, 3), np.uint8) * 60 for number in range(6)]
+
+
+def write_noise(target: Path) -> None:
+    with pacodec.Writer(target, coder="none") as writer:
+        for picture in NOISE:
+            writer.write(picture)
+
+
+def reported(work: Callable[[], object], word: Path, most_bytes: int) -> tuple[int, str]:
+    """The exit code of the work in a forked process that may write no larger files, and its error, told in a file."""
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+        try:
+            work()
+        except PacodecError as error:
+            word.write_text(str(error))
+            os._exit(error.exit_code)
+
+    word.write_text("")
+    return os.waitstatus_to_exitcode(os.waitpid(forked(limited), 0)[1]), word.read_text()
+
+
+@pytest.mark.parametrize("name", ["out.pac", "out.gif", "out.webp", "out.apng", "%04d.bmp"])
+def test_no_room_for_what_is_written(name, tmp_path):
+    folder, source = tmp_path / "out", tmp_path / "in.pac"
+    folder.mkdir()
+    write_noise(source)
+    target = folder / name
+
+    def work() -> None:
+        if name == "out.pac":
+            write_noise(target)
+        else:
+            pacodec.decode(str(source), str(target))
+
+    assert reported(work, tmp_path / "word", 6000) == (1, f"{target}: cannot write: File too large")
+    assert leftovers(folder) == []
+
+
+def test_no_room_for_a_folder(tmp_path):
+    """What is small enough is done; the rest says why it is not, and is gone on with when there is room."""
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in" / "large.mp4", NOISE)
+    make_video(tmp_path / "in" / "small.mp4", [screen(n) for n in range(3)])
+    items = tmp_path / "items"
+
+    def work() -> None:
+        report = pacodec.batch([str(tmp_path / "in")], tmp_path / "out", coder="none")
+        items.write_text("\n".join(f"{item.status} {item.error}" for item in report.items))
+        os._exit(report.exit_code)
+
+    assert reported(work, tmp_path / "word", 6000)[0] == 1
+    failed = f"failed {tmp_path / 'out' / 'large.pac'}: cannot write: File too large"
+    assert items.read_text().splitlines() == [failed, "done None"]
+    report = pacodec.batch([str(tmp_path / "in")], tmp_path / "out", coder="none")
+    assert [item.status for item in report.items] == ["done", "skipped"]
+    assert leftovers(tmp_path / "out") == ["large.pac", "small.pac"]
+
+
+@pytest.mark.parametrize("way", ["encode", "resume", "batch", "writer"])
+def test_several_runs_with_one_output(way, clip, tmp_path):
+    """Each ends well, or says that there is another one; what is there is whole."""
+    target, said = tmp_path / "out" / "in.pac", tmp_path / "said"
+    target.parent.mkdir()
+    said.touch()
+
+    def work() -> None:
+        problems = list[str]()
+        if way == "batch":
+            report = pacodec.batch([str(clip)], target.parent, **CODING)
+            problems = [item.error for item in report.items if item.error is not None]
+        elif way == "writer":
+            write_noise(target)
+        else:
+            try:
+                pacodec.encode(str(clip), str(target), **CODING, resume=way == "resume")
+            except FileAccessError as error:
+                problems = [str(error)]
+        with said.open("a") as file:
+            file.writelines(f"{problem}\n" for problem in problems)
+
+    children = [forked(work) for _ in range(3)]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+    lines = said.read_text().splitlines()
+    assert all("another process" in line or "exists already" in line for line in lines), lines
+    assert len(lines) < len(children)
+    assert leftovers(target.parent) == [target.name]
+    assert pacodec.verify(target) == []

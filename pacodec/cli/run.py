@@ -1,5 +1,6 @@
 """What all commands share: errors to one line and an exit code, JSON, progress."""
 
+import errno
 import json
 import os
 import signal
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 SIGNAL_EXIT = 128
 """Exit code of a command that a signal ended, less the number of the signal."""
 REDRAW_SECONDS = 0.2
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no room for an output."""
 _last_word = threading.RLock()
 
 
@@ -59,9 +62,9 @@ class Failing(click.Group):
         except BrokenPipeError:
             code = _fail("the output was closed before everything was written", FileAccessError.exit_code)
         except OSError as error:
-            code = _fail(
-                f"{error.filename}: {error.strerror}" if error.filename else str(error), FileAccessError.exit_code
-            )
+            # All files that are written are named in FileAccessError.
+            name = error.filename or ("standard output" if error.errno in _FULL else None)
+            code = _fail(f"{name}: {error.strerror}" if name else str(error), FileAccessError.exit_code)
         except MemoryError:
             code = _fail("out of memory", FileAccessError.exit_code)
         else:

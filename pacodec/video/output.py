@@ -1,5 +1,6 @@
 """Where decoded pictures go: a video, an animated image, a picture a frame, or standard output; whole or not there."""
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image as Picture
 
-from pacodec.common.files import STANDARD_STREAM, check_target, hidden_name, replacing, unfinished
+from pacodec.common.files import STANDARD_STREAM, check_target, failing, hidden_name, replacing, unfinished
 from pacodec.common.media import AudioPacket, Image, VideoFormat
 from pacodec.common.metrics import Distortion
 from pacodec.errors import FileAccessError, UsageError
@@ -57,11 +58,12 @@ class SequenceWriter:
 
     def write_frame(self, rgb: Image, pts: int, duration: int) -> None:
         """One picture, uint8 [H, W, 3]. FileAccessError where it cannot be written."""
-        path = self._name(_FIRST + self.files)
+        path, data = Path(self._name(_FIRST + self.files)), io.BytesIO()
+        Picture.fromarray(np.ascontiguousarray(np.rot90(rgb, self._turns))).save(data, path.suffix[1:])
         try:
-            Picture.fromarray(np.ascontiguousarray(np.rot90(rgb, self._turns))).save(path)
+            path.write_bytes(data.getbuffer())  # Pillow does not notice where a file takes a part only
         except OSError as error:
-            raise FileAccessError(f"{path}: cannot write: {error.strerror or error}") from error
+            raise FileAccessError(f"cannot write: {error.strerror or error}") from error
         self.files += 1
 
     def write_audio(self, packet: AudioPacket) -> None:
@@ -122,13 +124,10 @@ def _replacing_sequence(pattern: str) -> Iterator[str]:
     """A pattern in a new folder, whose files take the place of all of the given pattern when the block ends well."""
     name = numbered(pattern)
     folder = name(0).parent
-    with unfinished(folder / hidden_name("pictures")) as part:
-        try:
-            part.mkdir(mode=0o700)
-            yield str(part / Path(pattern).name)
-            for path in existing(pattern).values():
-                path.unlink()
-            for path in part.iterdir():
-                path.replace(folder / path.name)
-        except OSError as error:
-            raise FileAccessError(f"{pattern}: {error.strerror or error}") from error
+    with unfinished(folder / hidden_name("pictures")) as part, failing(pattern):
+        part.mkdir(mode=0o700)
+        yield str(part / Path(pattern).name)
+        for path in existing(pattern).values():
+            path.unlink()
+        for path in part.iterdir():
+            path.replace(folder / path.name)
