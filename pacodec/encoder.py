@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from pacodec.base_layer.encoders import release_memory
 from pacodec.common.files import STANDARD_STREAM, check_target, fingerprint, replacing, writing
 from pacodec.common.media import AudioPacket, EncoderInput, Frame, Image
 from pacodec.common.pixels import ColourSet
@@ -138,6 +139,7 @@ def _encode_file(
         if target == STANDARD_STREAM:
             way = replace(way, most=math.inf)  # what is written to a stream cannot be taken back
         footage = ways.footage if isinstance(way, TransformChoice) else None
+        release_memory()  # of what was looked at and tried
         try:
             with VideoReader(source, options.frame_rate) as reader:
                 return _write(reader, iter(reader), target, way, options, progress, footage, kept, source)

@@ -44,11 +44,11 @@ def choose_reference(encoding: GopEncoding, footage: Survey) -> Reference | None
     others = [gop for gop in footage.kept if gop not in chosen]
     if not chosen or not others:
         return None
-    made = _coded(replace(encoding, fallback=False), encoding.prior, chosen)
-    encoding = replace(encoding, exchanges=encoding.exchanges[:1], fallback=False)
-    after = replace(encoding, prior=made.prior)
     tested = [others[-1 - n * len(others) // _TESTED_GOPS] for n in range(min(_TESTED_GOPS, len(others)))]
-    alone, primed = (sum(_size(each, gop) for gop in tested) for each in (encoding, after))
+    trial = replace(encoding, exchanges=encoding.exchanges[:1], fallback=False)
+    alone = sum(_size(trial, gop) for gop in tested)  # first, and its copy of the state becomes the reference's
+    made = _coded(replace(encoding, fallback=False), encoding.prior, chosen)
+    primed = sum(_size(replace(trial, prior=made.prior), gop) for gop in tested)
     return made if primed < (1 - LEAST_GAIN) * alone else None
 
 

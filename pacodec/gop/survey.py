@@ -4,6 +4,7 @@ GOPs are cut by what has to be coded, which is what has to be decoded to reach t
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -40,10 +41,10 @@ class KeptGop:
     _spec: GridSpec
     _data: bytes
 
-    def pictures(self, most: int) -> "list[Pictures]":
+    def pictures(self, most: int) -> Iterator[Pictures]:
         """All kept pictures, uint8 [n, H, W, 3] at a time, of at most `most`."""
         decoder = DifferencesDecoder(self._spec, self._data)
-        return [decoder.pull(min(most, self.frames - first)) for first in range(0, self.frames, most)]
+        return (decoder.pull(min(most, self.frames - first)) for first in range(0, self.frames, most))
 
 
 @dataclass(frozen=True)
