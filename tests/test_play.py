@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -207,7 +208,8 @@ def test_a_damaged_frame_is_said(tmp_path: Path, screens_pac: Path) -> None:
 
 def test_command_line(screens_pac: Path, tmp_path: Path) -> None:
     command = program("play", screens_pac, "--no-browser", "--json")
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with_ctrl_c = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which a job in the background ignores
+    with subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=with_ctrl_c) as process:
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]
         with urllib.request.urlopen(url + "info", timeout=60) as reply:
