@@ -1,12 +1,14 @@
 """Files and models that tests put together code by code, and a post-filter that is computed plainly."""
 
 import io
+import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import zstandard
 from numpy.typing import NDArray
 
 from pacodec.common.grids import GridSpec
@@ -15,6 +17,7 @@ from pacodec.container import Component, Gop, Header, ModelRef, Writer
 from pacodec.engine import DifferencesEncoder, SegmentEncoder, State
 from pacodec.models.files import ModelFile, ModelInfo, dump_arrays
 from pacodec.models.recording import RECORDING
+from pacodec.transforms.postfilter import NEIGHBOURHOODS, Entries, PostFilter
 
 FORMAT = VideoFormat(32, 24, Fraction(1, 1000), Fraction(25))
 TICKS = 40
@@ -104,48 +107,58 @@ def recording_model(
     return dump_arrays(tensors, ModelInfo(RECORDING, {**shape, **hyperparameters}))
 
 
-def _integers(key: str, shape: tuple[int, ...], bits: int) -> NDArray[np.int64]:
-    """Numbers of magnitude below 2^bits that depend on a text alone."""
-    rng = np.random.default_rng(zlib.crc32(key.encode()))
-    return rng.integers(1 - (1 << bits), 1 << bits, shape)
+def make_filter(codes: NDArray[np.uint8], seed: int = 0) -> PostFilter:
+    """A post-filter with an entry for about half of the neighbourhoods of each kind in codes, uint8 [n, h, w]."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices(codes.shape[1:]).reshape(2, -1)
+    levels = []
+    for neighbourhood in NEIGHBOURHOODS:
+        keys = np.unique(np.concatenate([neighbourhood.keys(grid, y, x) for grid in codes]))
+        keys = keys[rng.random(len(keys)) < 0.5]
+        levels.append(Entries(keys, rng.integers(-128, 128, (len(keys), 3), np.int8)))
+    return PostFilter(levels, (codes.shape[1], codes.shape[2]))
 
 
-def make_filter_arrays(width: int, blocks: int, seed: int = 0) -> Arrays:
-    """Tensors of a post-filter whose activations and corrections use their ranges, and are cut off here and there."""
-    layers = {"first": (width, 12, 5, 5)}
-    layers |= {f"block{k}.{half}": (width, width, 5, 5) for k in range(1, blocks + 1) for half in "ab"}
-    layers |= {"last": (12, width, 6, 6)}
-    arrays: Arrays = {}
-    for layer, (rows, inputs, bits, least) in layers.items():
-        name = f"postfilter.{layer}"
-        arrays[f"{name}.weight"] = _integers(f"{seed} {name} weight", (rows, 9 * inputs), bits).astype(np.int8)
-        arrays[f"{name}.bias"] = _integers(f"{seed} {name} bias", (rows,), 13).astype(np.int32)
-        arrays[f"{name}.shift"] = (least + (_integers(f"{seed} {name} shift", (rows,), 2) & 1)).astype(np.int8)
-    return arrays
+def filter_model(palette: NDArray[np.uint8], postfilter: PostFilter, noise: int = 8) -> bytes:
+    """A model file with colours, uint8 [K, 3], and a post-filter."""
+    table = np.frombuffer(postfilter.to_bytes(), np.uint8)
+    return recording_model(palette, arrays={"postfilter": table}, noise=noise, grid=[1, *postfilter.size])
 
 
-def plainly_filtered(arrays: Arrays, blocks: int, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture [height, width, 3] through a post-filter, all of it, layer by layer in 64-bit integers."""
-    height, width = picture.shape[:2]
-    p = np.pad(picture.astype(np.int64), ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    places = [(slice(i, None, 2), slice(j, None, 2), k) for k in range(3) for i in range(2) for j in range(2)]
-    z = _layer(arrays, "first", np.stack([p[place] - 128 for place in places], -1)).clip(0, 255)
-    for number in range(1, blocks + 1):
-        a = _layer(arrays, f"block{number}.a", z).clip(0, 255)
-        z = (_layer(arrays, f"block{number}.b", a) + z).clip(0, 255)
-    d = _layer(arrays, "last", z).clip(-255, 255)
-    for number, place in enumerate(places):
-        p[place] = (p[place] + d[:, :, number]).clip(0, 255)
-    return p[:height, :width].astype(np.uint8)
+def plainly_filtered(
+    table: bytes, size: tuple[int, int], codes: NDArray[np.uint8], picture: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """A picture [h, w, 3] of codes [h, w] corrected by a model's tensor, pixel after pixel, as FORMAT.md says it."""
+    content = zstandard.ZstdDecompressor().decompressobj().decompress(table)
+    kinds = [(0, False), (0, True), (1, False), (2, False), (5, False), (2, True)]
+    tables: list[dict[int, tuple[int, ...]]] = []
+    for _ in kinds:
+        (count,), content = struct.unpack_from("<I", content), content[4:]
+        columns, content = [content[k * count : (k + 1) * count] for k in range(6)], content[6 * count :]
+        key, found = -1, {}
+        for low, middle, high, *levels in zip(*columns, strict=True):
+            key += 1 + low + (middle << 8) + (high << 16)
+            found[key] = tuple(level - 256 if level > 127 else level for level in levels)
+        tables.append(found)
+    assert not content
+    height, width = codes.shape
+    corrected = picture.astype(int)
+    for y in range(height):
+        for x in range(width):
+            for (reach, placed), found in reversed(list(zip(kinds, tables, strict=True))):
+                if placed and size != (height, width):
+                    continue
+                s = (y * width + x + 1) * _MULTIPLIER % 2**64 if placed else 0
+                for dy in range(-2, 3):
+                    for dx in range(-2, 3):
+                        if dy * dy + dx * dx <= reach:
+                            inside = 0 <= y + dy < height and 0 <= x + dx < width
+                            s = (s + (int(codes[y + dy, x + dx]) if inside else 0) + 1) * _MULTIPLIER % 2**64
+                            s ^= s >> 29
+                if s >> 42 in found:
+                    corrected[y, x] += found[s >> 42]
+                    break
+    return corrected.clip(0, 255).astype(np.uint8)
 
 
-def _layer(arrays: Arrays, name: str, x: NDArray[np.int64]) -> NDArray[np.int64]:
-    weight, bias, shift = (arrays[f"postfilter.{name}.{part}"].astype(np.int64) for part in ("weight", "bias", "shift"))
-    rows, columns, n = x.shape
-    wide = np.pad(x, ((1, 1), (1, 1), (0, 0)))
-    y = np.zeros((rows, columns, len(weight)), np.int64)
-    for u in range(3):
-        for v in range(3):
-            at = (3 * u + v) * n
-            y += wide[u : u + rows, v : v + columns] @ weight[:, at : at + n].T
-    return (y + bias) >> shift
+_MULTIPLIER = 0x9E3779B97F4A7C15

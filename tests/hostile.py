@@ -26,7 +26,7 @@ import av
 import msgpack
 import numpy as np
 import zstandard
-from authored import make_filter_arrays, recording_model
+from authored import recording_model
 
 import pacodec
 from pacodec.base_layer.colour import Colour
@@ -40,7 +40,7 @@ from pacodec.container.header import pack_preamble
 from pacodec.container.packing import unpack_map
 from pacodec.errors import PacodecError
 from pacodec.models.files import ModelFile, ModelInfo, dump_arrays
-from pacodec.transforms.postfilter import MAX_BLOCKS, MAX_WIDTH
+from pacodec.transforms.postfilter import MAX_ENTRIES
 
 MIB = 1 << 20
 ADDRESS_SPACE = 1024 * MIB
@@ -296,14 +296,14 @@ def recorded_cases() -> Iterator[tuple[str, Case]]:
 def filtered_cases() -> Iterator[tuple[str, Case]]:
     """Post-filters as large as they may be, and larger ones."""
     palette = np.zeros((2, 3), np.uint8)
-    for name, shape, codes in (
-        ("filtered", [MAX_WIDTH, MAX_BLOCKS], (0,)),
-        ("filtered by a width of 2^40", [1 << 40, 1], (5,)),
-        ("filtered by 2^40 blocks", [1, 1 << 40], (5,)),
+    full = struct.pack("<I", MAX_ENTRIES) + bytes(6 * MAX_ENTRIES)
+    for name, content, codes in (
+        ("filtered", full * 5 + bytes(4), (0,)),
+        ("filtered by 2^32 entries", b"\xff" * 24, (5,)),
+        ("filtered by a table that unfolds", bytes(1 << 30), (5,)),
     ):
-        width, blocks = (min(value, MAX_WIDTH) for value in shape)
-        arrays = make_filter_arrays(width, min(blocks, MAX_BLOCKS))
-        model = recording_model(palette, arrays=arrays, noise=8, postfilter=shape)
+        table = np.frombuffer(zstandard.ZstdCompressor(1).compress(content), np.uint8)
+        model = recording_model(palette, arrays={"postfilter": table}, noise=8, grid=[1, 256, 256])
         found = ModelFile.parse(model, "hostile", "hostile")
         transform = Component("filtered", {"correction_step": 0})
         head = header(256, 256, transform=transform, model=ModelRef(found.name, found.sha256))

@@ -89,7 +89,7 @@ static void run_vector(const uint8_t *start, size_t start_size)
         pac_encode_begin(encoder);
         for (uint32_t first = 0; first < count; first += batch) {
             uint32_t now = count - first < batch ? count - first : batch;
-            written += pac_encode(encoder, grids + first * grid, now, costs, out + written, capacity - written);
+            written += pac_encode(encoder, grids + first * grid, now, costs, NULL, out + written, capacity - written);
         }
         written += pac_encode_end(encoder, out + written, capacity - written);
         out = realloc(out, written); /* so that a sanitizer sees what is read behind it */

@@ -243,7 +243,8 @@ def test_train_then_encode(tmp_path, monkeypatch):
     values = json.loads(result.stdout)
     assert (values["arch"], values["steps"], values["model_bytes"]) == ("vae", 2, model.stat().st_size)
     assert "step 1/1" in result.stderr
-    assert cli("train", clip, "-o", model, "--steps", 1).exit_code == 1
+    assert cli("train", clip, "-o", model).exit_code == 1
+    assert cli("train", clip, "-o", model, "-y", "--steps", 1).exit_code == 2  # a recording has none
     assert cli("encode", clip, tmp_path / "a.pac", "-m", "mine").exit_code == 0
     assert leftovers(tmp_path) == ["a.pac", "in.mp4", "mine.pacmodel"]
 

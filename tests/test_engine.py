@@ -107,15 +107,16 @@ def test_a_recording_of_fewer_channels_serves_grids_of_more():
 
 
 @settings(max_examples=40)
-@given(st.integers(0, 2**32 - 1), st.integers(0, 3000), st.integers(2, 12))
-def test_codes_that_are_chosen_are_those_that_come_back(seed, price, levels):
+@given(st.integers(0, 2**32 - 1), st.integers(0, 3000), st.integers(2, 12), st.none() | st.integers(1, 0xFFFF))
+def test_codes_that_are_chosen_are_those_that_come_back(seed, price, levels, longest):
     grids = moving(5, 1, 24, 24, seed, levels)
     costs = np.full((256, 256), price, np.uint16)
     np.fill_diagonal(costs, 0)
     costs[:, levels:] = 65535
     encoder = SegmentEncoder(State.fresh(spec_of(grids)), costs)
     before = grids.copy()
-    coded = encoder.push(grids)
+    spans = longest and np.random.default_rng(seed).integers(1, longest + 1, grids[:, 0].shape, np.uint16)
+    coded = encoder.push(grids, spans)
     np.testing.assert_array_equal(grids, before)
     decoder = SegmentDecoder(State.fresh(spec_of(grids)), encoder.finish())
     np.testing.assert_array_equal(decoder.pull(len(grids)), coded)

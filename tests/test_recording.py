@@ -123,10 +123,10 @@ def test_the_file_may_carry_the_model(clips, model, tmp_path):
 def test_noisy_footage_gets_steady_codes_and_a_post_filter(tmp_path):
     clips = [str(make_video(tmp_path / f"{seed}.mkv", play(40, seed, noise=7))) for seed in range(3)]
     target = tmp_path / "noisy.pacmodel"
-    report = pacodec.train(clips[:2], str(target), steps=8, device="cpu")
+    report = pacodec.train(clips[:2], str(target))
     found = ModelFile.read(target)
     assert found.info.hyperparameters["noise"] > 0
-    assert "postfilter" in found.info.hyperparameters
+    assert "postfilter" in found.arrays()
     assert report.psnr > 25
     coded = pacodec.encode(clips[2], str(tmp_path / "out.pac"), model=str(target), quality=3, verify=True)
     exact = pacodec.encode(clips[2], str(tmp_path / "exact.pac"), lossless=True, effort=1)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pacodec.gop.rate_distortion import steady_codes
+from pacodec.gop.rate_distortion import spans, steady_codes
 
 LEVELS = np.array([0, 9, 20, 50])
 
@@ -52,6 +52,13 @@ def test_each_pixel_is_decided_by_itself():
 def test_noise_stays_and_movement_moves():
     grids = np.repeat(np.array([0, 1, 0, 1, 0, 3, 3, 2, 3], np.uint8)[:, None, None, None], 6, 3)
     assert steady_codes(grids, costs(500), 4.0)[:, 0, 0, 0].tolist() == [0, 0, 0, 0, 0, 3, 3, 3, 3]
+
+
+def test_spans_say_how_long_each_code_stays_and_where_it_begins():
+    grids = np.array([2, 2, 5, 5, 5, 2], np.uint8)[:, None, None, None]
+    assert (spans(grids)[:, 0, 0] & 0x7FFF).tolist() == [2, 1, 3, 2, 1, 1]
+    assert (spans(grids)[:, 0, 0] >> 15).tolist() == [1, 0, 1, 0, 0, 1]
+    assert (spans(grids, grids[0])[:, 0, 0] >> 15).tolist() == [0, 0, 1, 0, 0, 1]
 
 
 def test_codes_that_nothing_else_stands_for_are_kept():

@@ -23,8 +23,8 @@ from pacodec.cli.run import size as readable
     help="recording (a palette, and the footage that helps most to foresee the rest), or an autoencoder of the study: "
     "vanilla-500, vanilla-1000, multilayer-500, multilayer-1000, conv4, conv5 or vae.",
 )
-@click.option("--minutes", type=float, help="How long to train a network  [15; the post-filter of noisy footage 4].")
-@click.option("--steps", type=click.IntRange(1), help="Steps to train, instead of minutes.")
+@click.option("--minutes", type=float, help="How long to train an autoencoder  [15].")
+@click.option("--steps", type=click.IntRange(1), help="Steps to train it, instead of minutes.")
 @click.option("--size", metavar="WxH", help="Resize the clips [as they are; 160x200 for fixed-size networks].")
 @click.option("--rank", type=click.IntRange(0), help="Rank of linear layers, 0 for full matrices [64; vae 256].")
 @click.option("--val", "validation", type=options.PATH, multiple=True, metavar="CLIP", help="Validate on this clip.")

@@ -20,7 +20,7 @@ _SIGNATURES = {
     "pac_state_learned": (_SIZE, (_POINTER, _POINTER, _SIZE)),
     "pac_bound": (_SIZE, (_POINTER,)),
     "pac_encode_begin": (None, (_POINTER,)),
-    "pac_encode": (_SIZE, (_POINTER, _POINTER, _U32, _POINTER, _POINTER, _SIZE)),
+    "pac_encode": (_SIZE, (_POINTER, _POINTER, _U32, _POINTER, _POINTER, _POINTER, _SIZE)),
     "pac_encode_end": (_SIZE, (_POINTER, _POINTER, _SIZE)),
     "pac_decode_begin": (ctypes.c_int, (_POINTER, _BYTES, _SIZE)),
     "pac_decode_costs": (ctypes.c_int, (_POINTER, _BYTES, _SIZE, _POINTER, _U32, _POINTER)),

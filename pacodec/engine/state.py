@@ -16,6 +16,10 @@ COST_UNIT = 256
 """Parts of a bit that the engine counts costs in."""
 Costs = NDArray[np.uint16]
 """What coding j where i was meant costs, in 1/256 bit, uint16 [256, 256]."""
+Spans = NDArray[np.uint16]
+"""For how many grids, this one included, each code is meant to stay, uint16 [n, h, w], at most 2^15 - 1; `SPAN_BEGINS`
+is added where it is meant from this grid on."""
+SPAN_BEGINS = 0x8000
 BlockCosts = NDArray[np.uint32]
 """What grids took, in 1/256 bit, uint32 [n, blocks + 1]: the blocks of 8x8 codes row by row, of all channels together,
 and last what is of no block."""
@@ -92,14 +96,25 @@ class SegmentEncoder:
         """Bytes of the segment so far."""
         core().pac_encode_begin(state.pointer)
 
-    def push(self, grids: Grids) -> Grids:
-        """Take the next n grids, uint8 [n, C, h, w]; what a decoder will give back for them."""
+    def push(self, grids: Grids, spans: Spans | None = None) -> Grids:
+        """Take the next n grids, uint8 [n, C, h, w]; what a decoder will give back for them.
+
+        With `spans`, for grids of one channel, costs count for as long as a code is meant to stay.
+        """
         coded = np.ascontiguousarray(grids) if self._costs is None else np.array(grids, np.uint8, order="C")
         costs = None if self._costs is None else self._costs.ctypes.data
         for start in range(0, len(coded), self._batch):
             part = coded[start : start + self._batch]
-            out = self._out.ctypes.data
-            taken = core().pac_encode(self._state.pointer, part.ctypes.data, len(part), costs, out, len(self._out))
+            staying = None if spans is None else np.ascontiguousarray(spans[start : start + self._batch])
+            taken = core().pac_encode(
+                self._state.pointer,
+                part.ctypes.data,
+                len(part),
+                costs,
+                None if staying is None else staying.ctypes.data,
+                self._out.ctypes.data,
+                len(self._out),
+            )
             self._take(taken)
         return coded
 

@@ -14,10 +14,10 @@ from pacodec.common.media import Image, Pictures
 from pacodec.common.metrics import mean_squared_errors, row_errors
 from pacodec.common.pixels import changed_rows
 from pacodec.container import ENGINE, Component, Gop
-from pacodec.engine import BlockCosts, DifferencesDecoder, DifferencesEncoder, Prior, SegmentEncoder, State
+from pacodec.engine import BlockCosts, DifferencesDecoder, DifferencesEncoder, Prior, SegmentEncoder, Spans, State
 from pacodec.errors import CorruptFileError
 from pacodec.gop.priors import NONE, Decoders
-from pacodec.gop.rate_distortion import MOST_FRAMES, RateDistortion, steady_codes
+from pacodec.gop.rate_distortion import MOST_FRAMES, RateDistortion, spans, steady_codes
 from pacodec.transforms.base import GridTransform, Parameters
 
 BATCH_FRAMES = 16
@@ -149,11 +149,13 @@ class _Trial:
         """Code some grids, and compare their pictures with the originals."""
         exchange, errors = self._exchange, self._errors
         meant = [codes for codes, _ in window]
+        staying: list[Spans | None] = [None] * len(window)
         if exchange is not None and errors is not None and exchange.change:
             steady = steady_codes(np.concatenate(meant), exchange.bits(errors), exchange.change, self._last)
-            meant = np.split(steady, np.cumsum([len(codes) for codes, _ in window])[:-1])
-        for (wanted, batch), codes in zip(window, meant, strict=True):
-            coded = codes if self._engine is None else self._engine.push(codes)
+            ends = np.cumsum([len(codes) for codes, _ in window])[:-1]
+            meant, staying = np.split(steady, ends), list(np.split(spans(steady, self._last), ends))
+        for (wanted, batch), codes, stay in zip(window, meant, staying, strict=True):
+            coded = codes if self._engine is None else self._engine.push(codes, stay)
             if self._differences is not None:
                 self._differences.push(coded)
             self._crc = zlib.crc32(np.ascontiguousarray(coded).data, self._crc)

@@ -121,7 +121,7 @@ class PaletteGrids:
             pictures[number] = pictures[number - 1]
             if rows.any():
                 pictures[number, rows] = palette.decode(grid[None, :, rows])[0]
-        return pictures if self._postfilter is None else self._postfilter.filter(pictures)
+        return pictures if self._postfilter is None else self._postfilter.filter(codes, pictures)
 
 
 class LatentGrids:

@@ -2,7 +2,8 @@
 
 An error costs what it is worth, a change costs a fixed price, and a whole sequence of frames is decided at once
 (Viterbi 1967): noise is not worth a change, and a code that stays is the one that suits all the frames in which it
-does. What a change really costs the engine knows, and chooses once more when it codes each frame.
+does. What a change really costs the engine knows, and chooses once more when it codes each frame: for as long as the
+code is meant to stay.
 """
 
 import math
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec.common.grids import Grids
-from pacodec.engine import COST_UNIT, Costs
+from pacodec.engine import COST_UNIT, SPAN_BEGINS, Costs, Spans
 
 _NAT = 1 / math.log(2)
 """Bits of a nat, in which the constants below were found."""
@@ -33,34 +34,29 @@ class RateDistortion:
         """The bits that squared errors are worth."""
         return errors / self.error_of_bit
 
-    def costs(self, errors: NDArray[np.float64]) -> Costs | None:
-        """What code j costs the engine where i was meant, of the squared errors, float64 [256, 256].
-
-        None where the codes of all frames are decided at once: choosing once more for each frame, by what that frame
-        saves, took 7 dB for a fifth of the bits (demo clips at quality 3).
-        """
-        if self.change:
-            return None
+    def costs(self, errors: NDArray[np.float64]) -> Costs:
+        """What code j costs the engine in one frame where i was meant, of the squared errors, float64 [256, 256]."""
         bits = self.bits(errors) + self.deviation * ~np.eye(len(errors), dtype=np.bool_)
         costs: Costs = np.minimum(bits * COST_UNIT, np.iinfo(np.uint16).max).astype(np.uint16)
         return costs
 
 
-def _in_nats(error_of_nat: float, deviation: float, change: float = 0.0) -> RateDistortion:
-    return RateDistortion(error_of_nat / _NAT, deviation * _NAT, change * _NAT)
+def _in_nats(error_of_nat: float, deviation: float) -> RateDistortion:
+    return RateDistortion(error_of_nat / _NAT, deviation * _NAT)
 
 
 CLEAN = {1: _in_nats(40_000, 8), 2: _in_nats(10_000, 8), 3: _in_nats(10_000, 16)}
 """Of the lower qualities of clean footage, by quality. The palette is the same for all."""
-_NOISY = {1: 3.0, 2: 2.0, 3: 1.0, 4: 0.4, 5: 0.2}
-"""The same for noisy footage: weights in squares of the levels held for noise. At 4, small things that move were no
-longer worth their bits and vanished; under 0.2 noise would be spelled out, which nothing foresees."""
-_NOISY_CHANGE = 20.0
+_NOISY = {1: 24.0, 2: 14.0, 3: 8.0, 4: 5.0, 5: 3.0}
+"""The same for noisy footage: squared error that is worth a nat, in squares of the levels held for noise."""
+_NOISY_CHANGE = 1.0
+"""Bits. What the engine does not foresee costs more, which it sees by itself; at ten times as much, small things that
+move vanished and half as many bits again were needed for as good a picture."""
 
 
 def noisy(levels: int) -> dict[int, RateDistortion]:
     """By quality, for footage whose noise moves pixels by so many levels."""
-    return {q: _in_nats(weight * levels**2, 0.0, _NOISY_CHANGE) for q, weight in _NOISY.items()}
+    return {q: RateDistortion(weight * levels**2 / _NAT, 0.0, _NOISY_CHANGE) for q, weight in _NOISY.items()}
 
 
 def candidates(exchange: RateDistortion | None, effort: int) -> list[RateDistortion | None]:
@@ -102,6 +98,22 @@ def steady_codes(codes: Grids, costs: NDArray[np.float64], change: float, before
         first = None if before is None else number_of[last[places]]
         steady[:, places] = colours[_cheapest(wanted[:, places], prices, change, first)]
     return steady.reshape(codes.shape)
+
+
+def spans(codes: Grids, before: Grids | None = None) -> Spans:
+    """For how many of the frames each of the codes, uint8 [T, 1, h, w], stays; as the engine takes it, [T, h, w].
+
+    `before`: the codes of the frame before, uint8 [1, h, w], if there is one.
+    """
+    frames = codes[:, 0]
+    found = np.ones(frames.shape, np.uint16)
+    for t in range(len(frames) - 2, -1, -1):
+        found[t] += found[t + 1] * (frames[t] == frames[t + 1])
+    begins = np.ones(frames.shape, np.bool_)
+    begins[1:] = frames[1:] != frames[:-1]
+    if before is not None:
+        begins[0] = frames[0] != before[0]
+    return found | begins * np.uint16(SPAN_BEGINS)
 
 
 def _cheapest(

@@ -14,7 +14,7 @@ from pacodec.engine.prior import Recording, Segment
 from pacodec.errors import CorruptFileError
 from pacodec.models.files import ModelFile
 from pacodec.transforms.palette import pack_palette
-from pacodec.transforms.postfilter import POSTFILTER, PostFilter, Shape
+from pacodec.transforms.postfilter import POSTFILTER, PostFilter
 
 RECORDING = "recording"
 """The architecture of models that are reference footage."""
@@ -45,8 +45,11 @@ def model_colours(model: ModelFile) -> dict[str, bytes]:
 
 def model_postfilter(model: ModelFile) -> PostFilter | None:
     """A model's post-filter, if it has one; CorruptFileError or LimitError where that is malformed."""
-    value = model.info.hyperparameters.get(POSTFILTER)
-    return None if value is None else PostFilter(model.arrays(), Shape.from_hyperparameter(value))
+    stored = model.arrays().get(POSTFILTER)
+    if stored is None:
+        return None
+    spec = model_grid(model)
+    return PostFilter.from_bytes(_plain_bytes(model, POSTFILTER, stored), (spec.height, spec.width))
 
 
 def model_recording(model: ModelFile) -> Recording | None:

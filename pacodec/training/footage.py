@@ -13,10 +13,10 @@ from pacodec.common.grids import Grids, GridSpec
 from pacodec.common.media import Image
 from pacodec.common.metrics import Distortion
 from pacodec.common.pixels import MAX_COLOURS, ColourSet, changed_pixels
-from pacodec.engine import DifferencesDecoder, DifferencesEncoder
+from pacodec.engine import Costs, DifferencesDecoder, DifferencesEncoder, SegmentEncoder, State
 from pacodec.errors import UsageError
 from pacodec.gop import rate_distortion
-from pacodec.gop.rate_distortion import RateDistortion, steady_codes
+from pacodec.gop.rate_distortion import RateDistortion, spans, steady_codes
 from pacodec.limits import MIB
 from pacodec.training.survey import Part, pictures, split, survey_clips
 from pacodec.transforms.palette import PaletteTransform, colour_errors, learn_palette
@@ -50,16 +50,16 @@ class Pairs:
 NOISY_SHARE = 0.02
 """Share of pixels that change by little, yet change, from which footage is noisy."""
 MAX_MODEL_SHADES = 8192
-NOISE_LEVELS, NOISY_COLOURS = 22, 96
-"""What noisy footage is held to move by for nothing, and its colours, which are fewer: of finer ones most would tell
-noise from noise."""
+NOISE_LEVELS, NOISY_COLOURS = 22, 24
+"""What noisy footage is held to move by for nothing, and its colours, which are few: finer ones would tell noise from
+noise, and what lies between them the post-filter guesses better than it can be coded."""
 JUDGED_QUALITY = 3
 """Of noisy footage: the one whose codes are learned from and measured."""
-PAIRED_BYTES = 512 * MIB
+PAIRED_BYTES = 256 * MIB
 """Memory for the pictures that a post-filter learns from."""
 JUDGED_PAIRS = 24
 """Pictures, about, that it is judged by, and as many that it is measured on."""
-LOOK_AHEAD = 64
+LOOK_AHEAD = 128
 """Frames whose changes are decided at once."""
 TEST_BYTES = 12 * MIB
 """Held-out codes that are looked at: other methods are measured on them too, and those take their time."""
@@ -189,7 +189,7 @@ def _checksum(palette: NDArray[np.uint8], segments: Sequence[CodeSegment]) -> in
     return value
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Coding:
     """How pictures become codes."""
 
@@ -198,6 +198,8 @@ class _Coding:
     size: tuple[int, int] | None
     exchange: RateDistortion | None
     segment_pixels: int
+    _state: State | None = None
+    """What the engine learned from the parts so far, where it chooses codes."""
 
     def segments(self, part: Part, pairs: Pairs) -> Iterator[CodeSegment]:
         """A part of a clip, cut into segments; some pictures are kept with their codes as `pairs`."""
@@ -219,20 +221,29 @@ class _Coding:
         return found, lost
 
     def _coded(self, part: Part, pairs: Pairs) -> Iterator[tuple[Image, NDArray[np.uint8]]]:
-        """Pictures and their codes, uint8 [h, w]: the nearest colours, or of noisy footage those worth a change."""
+        """Pictures and their codes, uint8 [h, w]: the nearest colours, or of noisy footage those worth their bits."""
         exchange = self.exchange
-        errors = None if exchange is None else exchange.bits(colour_errors(self.transform.palette))
+        errors = None if exchange is None else colour_errors(self.transform.palette)
+        encoder: SegmentEncoder | None = None
         last: Grids | None = None
         with VideoReader(self.names[part.clip]) as reader:
             frames = islice(pictures(reader, self.size), part.start, part.stop)
             while window := list(islice(frames, 1 if exchange is None else LOOK_AHEAD)):
                 codes = self.transform.encode(np.stack(window))[:, :1]
                 if exchange is not None and errors is not None:
-                    codes = steady_codes(codes, errors, exchange.change, last)
+                    encoder = encoder or self._encoder(codes, exchange.costs(errors))
+                    codes = steady_codes(codes, exchange.bits(errors), exchange.change, last)
+                    codes = encoder.push(codes, spans(codes, last))
                 last = codes[-1]
                 for picture, grid in zip(window, codes[:, 0], strict=True):
                     pairs.add(picture, grid, part.clip)
                     yield picture, grid
+
+    def _encoder(self, codes: Grids, costs: Costs) -> SegmentEncoder:
+        """Of one more part; what was coded before is known, as it will be from the model."""
+        if self._state is None:
+            self._state = State.fresh(GridSpec(1, codes.shape[2], codes.shape[3], ordinal=False))
+        return SegmentEncoder(self._state, costs)
 
 
 def _cut(coded: Iterator[tuple[Image, NDArray[np.uint8]]], most: int | None) -> Iterator[CodeSegment]:

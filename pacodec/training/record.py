@@ -27,9 +27,10 @@ from pacodec.engine import Prior, Recording, Segment, SegmentEncoder, State
 from pacodec.gop.parallel import cores
 from pacodec.models.files import ModelInfo, dump_arrays
 from pacodec.models.recording import NOISE, RECORDING
+from pacodec.training.fit_filter import filtered_psnr, fit_filter
 from pacodec.training.footage import CodedFootage, CodeSegment, load_codes
 from pacodec.training.request import CurvePoint, Request, Trained
-from pacodec.transforms.postfilter import POSTFILTER, PostFilter
+from pacodec.transforms.postfilter import POSTFILTER
 
 REPLAY_PIXELS = 2_600_000
 """Pixels of changed blocks that opening a model may replay: at 0.5 us each, about 1.3 s of one core."""
@@ -59,12 +60,9 @@ def train_recording(request: Request) -> Trained:
     hyperparameters: dict[str, Any] = {NOISE: footage.noise}
     arrays: dict[str, NDArray[Any]] = {"palette": footage.palette}
     if footage.noise:
-        from pacodec.training.fit_filter import filtered_psnr, fit_filter  # torch, which nothing else here needs
-
-        fitted = fit_filter(request, footage)
-        arrays |= fitted.export()
-        hyperparameters[POSTFILTER] = [*vars(fitted.shape).values()]
-        reached = filtered_psnr(PostFilter(arrays, fitted.shape), footage)
+        postfilter = fit_filter(footage.pairs, footage.palette)
+        arrays[POSTFILTER] = np.frombuffer(postfilter.to_bytes(), np.uint8)
+        reached = filtered_psnr(postfilter, footage)
         request.report(f"the post-filter makes that {np.mean(reached):.1f} dB")
     chosen = choose_segments(request, footage)
     recording = chosen.recording

@@ -14,8 +14,6 @@ from pacodec.training.request import CHECKPOINT_SUFFIX, CurvePoint, Report, Requ
 
 DEFAULT_MINUTES = 15.0
 """Of an autoencoder."""
-FILTER_MINUTES = 4.0
-"""Of the post-filter of noisy footage."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +56,13 @@ def train(
     """Make a model file `target` of `clips`.
 
     `recording`, the default, learns a palette and keeps the part of the footage that helps most to foresee the rest; of
-    noisy footage it trains a post-filter too. The study's autoencoders learn pictures. The last tenth of the clips is
+    noisy footage it learns a post-filter too. The study's autoencoders learn pictures. The last tenth of the clips is
     held out for the final report and the tenth before that for validation, unless `validation` and `test` name others;
     of three to nine clips the last one serves for both, half and half, and one or two give the last fifth of their
     frames. `size` is (width, height), by default the first clip's, or 160 x 200 for the fixed-size networks. Networks
-    are trained for about `minutes` (15, a post-filter 4), or for `steps` exactly, and end early when validation does
-    not improve. Their checkpoint lies beside `target` until the run is complete; the same call goes on from there to
-    the same result. `rank` factorises linear layers, 0 does not.
+    are trained for about `minutes` (15), or for `steps` exactly, and end early when validation does not improve. Their
+    checkpoint lies beside `target` until the run is complete; the same call goes on from there to the same result.
+    `rank` factorises linear layers, 0 does not.
 
     Raises UsageError, UnsupportedError (unknown architecture), FileAccessError, CorruptFileError (clips).
     """
@@ -75,11 +73,11 @@ def train(
         raise UsageError("no clips to train on")
     if arch == RECORDING and rank is not None:
         raise UsageError(f"a {RECORDING} has no linear layers, so no rank")
-    if minutes is None:
-        minutes = FILTER_MINUTES if arch == RECORDING else DEFAULT_MINUTES
+    if arch == RECORDING and (minutes is not None or steps is not None):
+        raise UsageError(f"a {RECORDING} trains no network: neither minutes nor steps are its own to choose")
     request = Request(
         clips=clips,
-        minutes=minutes,
+        minutes=DEFAULT_MINUTES if minutes is None else minutes,
         steps=steps,
         size=size,
         validation=validation,

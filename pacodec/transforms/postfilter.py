@@ -1,203 +1,178 @@
-"""A post-filter: what the nearest colours of a noisy picture lack, guessed from the picture that they make.
+"""A post-filter: what the nearest colours of a noisy picture lack, as it was seen where the same codes stood around.
 
-The decoder half of a vector-quantized autoencoder whose codes are as fine as the picture (van den Oord et al. 2017,
-"Neural Discrete Representation Learning"), as a correction of the colours that the codes name: a small residual
-network of 3x3 convolutions on 2x2 pixels at a time, in integers (see `integer_layer`), so that all machines see the
-same pixels. Of a sequence of pictures, only what changes is computed again, which gives the same result.
+A table of corrections. The codes around a pixel name an entry, which says by how much the pictures that were meant
+differed there from the colours of their codes, on average. Of several neighbourhoods, from the pixel's own code to a
+wide one at one place of the picture, the most particular one that was seen often enough counts (backoff: Katz 1987).
+All of it is lookups of integers, so that all machines see the same pixels.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
+import zstandard
 from numpy.typing import NDArray
 
 from pacodec import limits
+from pacodec.common.grids import Grids
 from pacodec.common.media import Pictures
 from pacodec.errors import CorruptFileError
-from pacodec.transforms.integer_layer import MAX_ACTIVATION, IntegerLayer, Reals, activate
 
-FOLD = 2
-"""Pixels of a side that are taken together."""
-NUMBERS = 3 * FOLD * FOLD
-"""Of such a group: for each channel its rows one after the other."""
-MIDDLE = 128
-"""The level that is zero for the network."""
-MAX_WIDTH = 128
-MAX_BLOCKS = 4
 POSTFILTER = "postfilter"
-"""The model's hyperparameter that holds the shape, and what the names of the tensors begin with."""
-TILE_SIDE = 128
-"""Groups of a side of what is computed at once: its memory is that of all layers."""
-GATHERED_GROUPS = 4096
-"""Groups whose surroundings are gathered at a time."""
-
-Mask = NDArray[np.bool_]
+"""The tensor of a model that holds the table."""
+KEY_BITS = 22
+"""Of the hashes that name entries."""
+MAX_ENTRIES = 1 << 18
+"""Of one neighbourhood."""
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_FOLD = np.uint64(29)
+_MAX_BYTES = 1 << 23
+_COUNT_BYTES, _KEY_BYTES, _LEVEL_BYTES = 4, 3, 3
+"""Of the number of entries, of a difference of keys, and of a correction of R, G and B."""
 
 
 @dataclass(frozen=True)
-class Shape:
-    """How large the network is. A model's hyperparameter; CorruptFileError or LimitError if absurd."""
+class Neighbourhood:
+    """Which codes around a pixel name an entry."""
 
-    width: int
-    """Numbers of each group of pixels between the layers."""
-    blocks: int
-    """Residual blocks of two convolutions."""
-
-    @classmethod
-    def from_hyperparameter(cls, value: object) -> Self:
-        """The shape that a model file's metadata give, which are untrusted."""
-        if not isinstance(value, list) or len(value) != 2 or not all(type(number) is int for number in value):
-            raise CorruptFileError("the model's post-filter is not a width and a number of blocks")
-        width, blocks = value
-        limits.check("the width of the model's post-filter", width, MAX_WIDTH, least=1)
-        limits.check("the blocks of the model's post-filter", blocks, MAX_BLOCKS)
-        return cls(width, blocks)
+    reach: int
+    """Those at (dy, dx) with dy^2 + dx^2 of at most this."""
+    placed: bool = False
+    """Whether the pixel's place in the picture counts as well."""
 
     @property
-    def reach(self) -> int:
-        """Groups in each direction that a group's result depends on."""
-        return 2 + 2 * self.blocks
+    def offsets(self) -> list[tuple[int, int]]:
+        """(dy, dx) of the codes that count, row by row."""
+        side = range(-REACH, REACH + 1)
+        return [(dy, dx) for dy in side for dx in side if dy * dy + dx * dx <= self.reach]
 
-    @property
-    def memory(self) -> int:
-        """Bytes that filtering takes beside the pictures, about."""
-        side = TILE_SIDE + 2 * self.reach + 2
-        return 4 * (
-            side * side * (2 * NUMBERS + (1 + 2 * self.blocks) * self.width) + 2 * GATHERED_GROUPS * 9 * self.width
-        )
+    def keys(self, codes: NDArray[np.uint8], y: NDArray[np.intp], x: NDArray[np.intp]) -> NDArray[np.int32]:
+        """Hashes of n places (y, x) of a grid, uint8 [h, w], as int32 [n]; what is outside counts as code 0."""
+        width = codes.shape[1]
+        wide = np.pad(codes, REACH).astype(np.uint64)
+        mixed = np.zeros(len(y), np.uint64)
+        if self.placed:
+            mixed += (y * width + x + 1).astype(np.uint64) * _MULTIPLIER
+        for dy, dx in self.offsets:
+            mixed = (mixed + wide[y + (REACH + dy), x + (REACH + dx)] + np.uint64(1)) * _MULTIPLIER
+            mixed ^= mixed >> _FOLD
+        return (mixed >> np.uint64(64 - KEY_BITS)).astype(np.int32)
+
+
+REACH = 2
+"""Rows and columns in each direction that a pixel's correction depends on."""
+NEIGHBOURHOODS = (
+    Neighbourhood(0),
+    Neighbourhood(0, placed=True),
+    Neighbourhood(1),
+    Neighbourhood(2),
+    Neighbourhood(5),
+    Neighbourhood(2, placed=True),
+)
+"""From the most general to the most particular."""
+
+
+@dataclass(frozen=True)
+class Entries:
+    """What a post-filter knows of one neighbourhood."""
+
+    keys: NDArray[np.int32]
+    """Ascending, each once, [n]."""
+    corrections: NDArray[np.int8]
+    """Of R, G and B, [n, 3]."""
+
+    def find(self, keys: NDArray[np.int32]) -> tuple[NDArray[np.bool_], NDArray[np.int8]]:
+        """Which of the keys have an entry, bool [n], and the corrections of those, int8 [found, 3]."""
+        if not len(self.keys):
+            return np.zeros(len(keys), np.bool_), np.empty((0, 3), np.int8)
+        at = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
+        known = self.keys[at] == keys
+        return known, self.corrections[at[known]]
 
 
 class PostFilter:
     """Corrects pictures of palette colours."""
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], shape: Shape) -> None:
-        """`arrays`: a model file's. CorruptFileError where they do not make a network that is exact, LimitError where
-        that takes more memory than is allowed.
+    def __init__(self, levels: Sequence[Entries], size: tuple[int, int]) -> None:
+        """`levels`: entries for each of `NEIGHBOURHOODS`; `size`: height and width of the pictures that they are of. In
+        pictures of another size no place is known.
         """
-        limits.check_memory("the model's post-filter", shape.memory)
-        self._shape = shape
-        inside, groups = (shape.width, 9 * shape.width), 9 * NUMBERS
-        self._first = IntegerLayer(arrays, f"{POSTFILTER}.first", (shape.width, groups), 1, MIDDLE)
-        self._blocks = [
-            tuple(
-                IntegerLayer(arrays, f"{POSTFILTER}.block{number}.{half}", inside, 1, MAX_ACTIVATION) for half in "ab"
-            )
-            for number in range(1, shape.blocks + 1)
-        ]
-        self._last = IntegerLayer(arrays, f"{POSTFILTER}.last", (NUMBERS, 9 * shape.width), 1, MAX_ACTIVATION)
+        self.levels, self.size = levels, size
 
-    def filter(self, pictures: Pictures) -> Pictures:
-        """What was probably meant, uint8 [n, H, W, 3] of the same; cheap where pictures are like those before them."""
-        height, width = pictures.shape[1:3]
-        even = of_even_sides(pictures)
-        filtered = np.empty_like(even)
-        rows, columns = even.shape[1] // FOLD, even.shape[2] // FOLD
-        reach = self._shape.reach
-        for top in range(0, rows, TILE_SIDE):
-            for left in range(0, columns, TILE_SIDE):
-                above, before = max(top - reach, 0), max(left - reach, 0)
-                seen = _pixels(above, top + TILE_SIDE + reach), _pixels(before, left + TILE_SIDE + reach)
-                kept = _pixels(top - above, top - above + TILE_SIDE), _pixels(left - before, left - before + TILE_SIDE)
-                for number, tile in enumerate(self._run(even[:, seen[0], seen[1]])):
-                    filtered[number, _pixels(top, top + TILE_SIDE), _pixels(left, left + TILE_SIDE)] = tile[kept]
-        return np.ascontiguousarray(filtered[:, :height, :width])
+    @classmethod
+    def from_bytes(cls, data: bytes, size: tuple[int, int]) -> Self:
+        """Of a model's tensor, which is untrusted; CorruptFileError or LimitError where it is no table."""
+        try:
+            with zstandard.ZstdDecompressor(max_window_size=_MAX_BYTES).stream_reader(data) as reader:
+                content = reader.read(_MAX_BYTES + 1)
+        except zstandard.ZstdError as error:
+            raise CorruptFileError(f"the model's post-filter is damaged ({error})") from error
+        limits.check("the bytes of the model's post-filter", len(content), _MAX_BYTES)
+        levels, at = list[Entries](), 0
+        for _ in NEIGHBOURHOODS:
+            count = int.from_bytes(content[at : at + _COUNT_BYTES], "little")
+            limits.check("the entries of the model's post-filter", count, MAX_ENTRIES)
+            first, at = at + _COUNT_BYTES, at + _COUNT_BYTES + count * (_KEY_BYTES + _LEVEL_BYTES)
+            if at > len(content):
+                raise CorruptFileError("the model's post-filter is cut off")
+            columns = np.frombuffer(content[first:at], np.uint8).reshape(_KEY_BYTES + _LEVEL_BYTES, count)
+            places = np.array([1 << 8 * byte for byte in range(_KEY_BYTES)])
+            keys = np.cumsum(places @ columns[:_KEY_BYTES] + 1) - 1
+            if count and int(keys[-1]) >> KEY_BITS:
+                raise CorruptFileError("a key of the model's post-filter is too large")
+            corrections = np.ascontiguousarray(columns[_KEY_BYTES:].T).view(np.int8)
+            levels.append(Entries(keys.astype(np.int32), corrections))
+        if at != len(content):
+            raise CorruptFileError("the model's post-filter goes on after its entries")
+        return cls(levels, size)
 
-    def _run(self, pictures: Pictures) -> Iterator[Pictures]:
-        """Pictures of even sides, uint8 [n, H, W, 3], filtered one after the other."""
-        rows, columns = pictures.shape[1] // FOLD, pictures.shape[2] // FOLD
-        width = self._shape.width
-        planes = [_Plane(rows, columns, NUMBERS)]
-        planes += [_Plane(rows, columns, width) for _ in range(1 + 2 * len(self._blocks))]
-        corrections = _Plane(rows, columns, NUMBERS)
-        for number, picture in enumerate(pictures):
-            fresh = number == 0
-            changed = planes[0].show(_folded(picture))
-            changed = self._convolve(self._first, planes[0], planes[1], _around(changed) | fresh)
-            for (first, second), block in zip(self._blocks, range(1, len(planes) - 1, 2), strict=True):
-                source, inner, target = planes[block : block + 3]
-                moved = self._convolve(first, source, inner, _around(changed) | fresh)
-                changed = self._convolve(second, inner, target, _around(moved) | changed | fresh, source)
-            self._convolve(self._last, planes[-1], corrections, _around(changed) | fresh, linear=True)
-            yield (picture + _unfolded(corrections.inside)).clip(0, 255).astype(np.uint8)
+    def to_bytes(self) -> bytes:
+        """What `from_bytes` takes: one zstd frame of, for each neighbourhood, the number of entries, what each key
+        leaves out after the one before it, and the corrections; column by column, which becomes smaller.
+        """
+        parts = []
+        for entries in self.levels:
+            keys = np.concatenate([[-1], entries.keys])
+            steps = keys[1:] - keys[:-1] - 1
+            columns = [(steps >> 8 * byte & 255).astype(np.uint8) for byte in range(_KEY_BYTES)]
+            parts += [len(entries.keys).to_bytes(_COUNT_BYTES, "little"), *map(np.ndarray.tobytes, columns)]
+            parts.append(entries.corrections.T.tobytes())
+        return zstandard.ZstdCompressor(19).compress(b"".join(parts))
 
-    def _convolve(
-        self,
-        layer: IntegerLayer,
-        source: "_Plane",
-        target: "_Plane",
-        places: Mask,
-        add: "_Plane | None" = None,
-        linear: bool = False,
-    ) -> Mask:
-        """Compute the target anew at some places, bool [h, w]; where it is now another."""
-        changed = np.zeros(places.shape, np.bool_)
-        flat = np.flatnonzero(places)
-        for at in range(0, len(flat), GATHERED_GROUPS):
-            y, x = np.divmod(flat[at : at + GATHERED_GROUPS], places.shape[1])
-            values = layer.finish(layer.products(source.windows(y, x)))
-            if add is not None:
-                values += add.inside[y, x]
-            if linear:
-                np.clip(values, -255, 255, out=values)
+    def filter(self, codes: Grids, pictures: Pictures) -> Pictures:
+        """What was probably meant, uint8 [n, H, W, 3], by codes [n, 1, H, W] and the pictures of their colours; cheap
+        where codes are like those before them.
+        """
+        filtered = pictures.copy()
+        corrections = np.zeros(pictures.shape[1:], np.int16)
+        for number, grid in enumerate(codes[:, 0]):
+            if number:
+                places = _around(grid != codes[number - 1, 0])
+                y, x = places.nonzero()
             else:
-                activate(values)
-            changed[y, x] = (values != target.inside[y, x]).any(1)
-            target.inside[y, x] = values
-        return changed
+                y, x = np.indices(grid.shape).reshape(2, -1)
+            corrections[y, x] = self._corrections(grid, y, x)
+            filtered[number] = (pictures[number] + corrections).clip(0, 255)
+        return filtered
+
+    def _corrections(self, codes: NDArray[np.uint8], y: NDArray[np.intp], x: NDArray[np.intp]) -> NDArray[np.int8]:
+        """Of n places, int8 [n, 3]: those of the most particular neighbourhoods that are known."""
+        found = np.zeros((len(y), 3), np.int8)
+        left = np.arange(len(y))
+        for neighbourhood, entries in zip(reversed(NEIGHBOURHOODS), reversed(self.levels), strict=True):
+            if neighbourhood.placed and codes.shape != self.size:
+                continue
+            known, corrections = entries.find(neighbourhood.keys(codes, y[left], x[left]))
+            found[left[known]] = corrections
+            left = left[~known]
+        return found
 
 
-class _Plane:
-    """A layer's result, float32 [h, w, c] inside a border of zeros."""
-
-    def __init__(self, rows: int, columns: int, numbers: int) -> None:
-        self._values = np.zeros((rows + 2, columns + 2, numbers), np.float32)
-        self.inside = self._values[1:-1, 1:-1]
-        down, right, one = self._values.strides
-        shape = (rows, columns, 3, 3 * numbers)
-        self._views = as_strided(self._values, shape, (down, right, down, one), writeable=False)
-
-    def show(self, values: NDArray[np.float32]) -> Mask:
-        """Take new values [h, w, c]; where they differ from the old ones."""
-        changed: Mask = (values != self.inside).any(2)
-        self.inside[...] = values
-        return changed
-
-    def windows(self, y: NDArray[np.int64], x: NDArray[np.int64]) -> Reals:
-        """The 3x3 surroundings of n places, float32 [n, 9 * c]."""
-        gathered: Reals = self._views[y, x].reshape(len(y), -1)
-        return gathered
-
-
-def of_even_sides(pictures: Pictures) -> Pictures:
-    """uint8 [n, H, W, 3] with a last row, then a last column, repeated where there is an odd number of them."""
-    height, width = pictures.shape[1:3]
-    return np.pad(pictures, ((0, 0), (0, -height % FOLD), (0, -width % FOLD), (0, 0)), mode="edge")
-
-
-def _pixels(start: int, stop: int) -> slice:
-    return slice(start * FOLD, stop * FOLD)
-
-
-def _around(mask: Mask) -> Mask:
-    """The places next to those of a mask, and those."""
-    wide = np.pad(mask, 1)
-    rows = wide[:-2] | wide[1:-1] | wide[2:]
-    grown: Mask = rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+def _around(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The places within `REACH` rows and columns of those of a mask, bool [h, w]."""
+    height, width = mask.shape
+    wide = np.pad(mask, REACH)
+    rows = np.logical_or.reduce([wide[top : top + height] for top in range(2 * REACH + 1)])
+    grown: NDArray[np.bool_] = np.logical_or.reduce([rows[:, left : left + width] for left in range(2 * REACH + 1)])
     return grown
-
-
-def _folded(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 [H, W, 3] to float32 [H / 2, W / 2, 12], less `MIDDLE`."""
-    height, width = picture.shape[:2]
-    groups = picture.reshape(height // FOLD, FOLD, width // FOLD, FOLD, 3).transpose(0, 2, 4, 1, 3)
-    return groups.reshape(height // FOLD, width // FOLD, NUMBERS).astype(np.float32) - np.float32(MIDDLE)
-
-
-def _unfolded(values: NDArray[np.float32]) -> NDArray[np.int16]:
-    """float32 [h, w, 12] to int16 [2 h, 2 w, 3]."""
-    rows, columns = values.shape[:2]
-    groups = values.astype(np.int16).reshape(rows, columns, 3, FOLD, FOLD).transpose(0, 3, 1, 4, 2)
-    return groups.reshape(rows * FOLD, columns * FOLD, 3)

@@ -106,7 +106,7 @@ static size_t encode(void *state, uint8_t *grids, const Shape *shape, uint32_t c
     for (uint32_t first = 0; first < count; first += step) {
         uint32_t now = count - first < step ? count - first : step;
         uint8_t *out = allocated(now * bound);
-        size_t written = pac_encode(state, grids + first * shape->grid, now, costs, out, now * bound);
+        size_t written = pac_encode(state, grids + first * shape->grid, now, costs, NULL, out, now * bound);
         check(written <= now * bound);
         memcpy(*coded + size, out, written);
         size += written;

@@ -23,7 +23,7 @@ MANIFEST = FOLDER / "manifest.json"
 sys.path[:0] = [str(FOLDER.parents[1]), str(FOLDER.parent), str(FOLDER.parent / "fuzz")]
 
 import seeds  # noqa: E402
-from authored import GREYS, authored  # noqa: E402
+from authored import GREYS, authored, filter_model, make_filter  # noqa: E402
 from clips import lossy_clip  # noqa: E402
 from conftest import colourful, make_video, screen  # noqa: E402
 from mutators import join, split  # noqa: E402
@@ -32,10 +32,11 @@ import pacodec  # noqa: E402
 from pacodec.container import Reader, Writer  # noqa: E402
 from pacodec.container.header import PREAMBLE_BYTES  # noqa: E402
 from pacodec.errors import PacodecError  # noqa: E402
+from pacodec.models.files import ModelFile  # noqa: E402
 
 SEEDS = ("palette", "floor", "shades")
 """Those of fuzzing that are of a kind of their own."""
-EARLIER = ("valid-recorded", "valid-vanilla-500-scale", "valid-post-filter")
+EARLIER = ("valid-recorded", "valid-vanilla-500-scale")
 """Files that carry a model without its parity, as no writer does any more: they stay as they are."""
 CRC = struct.Struct("<I")
 
@@ -104,6 +105,10 @@ def _authored() -> Iterator[tuple[str, bytes]]:
     for step in (1, 3):
         parameters = {"palette": GREYS, "correction_step": step}
         yield f"valid-corrections-{step}", authored([codes[:2], codes[2:]], parameters=parameters)
+    model = filter_model(np.frombuffer(GREYS, np.uint8).reshape(3, -1).T, make_filter(codes[:2, 0]))
+    found = ModelFile.parse(model, "filter", "filter")
+    filtered = {"transform": "filtered", "parameters": {"correction_step": 0}, "model": found}
+    yield "valid-post-filter", authored([codes[:2, :1], codes[2:, :1]], **filtered)
     two = {"palette": b"\0\xff" * 3, "correction_step": 0}
     yield "valid-copy-of-the-header", authored([codes[:, :1] % 2] * 400, coder="none", parameters=two)
 

@@ -217,11 +217,13 @@ size_t pac_bound(const void *memory)
            10 * (size_t)(state->rows + 1) * (state->columns + 1) + 256;
 }
 
-static View view_of(State *state, Stream stream, const uint16_t *costs)
+static View view_of(State *state, Stream stream, const uint16_t *costs, const uint16_t *spans)
 {
     uint8_t *base = (uint8_t *)state;
     uint64_t guard = (uint64_t)GUARD * state->stride + 64;
     View view = {.state = state, .tables = &state->tables, .costs = costs, .stream = stream};
+    if (costs && state->planes == 1 && state->channels == 1)
+        view.spans = spans;
     view.learned = (uint32_t *)(base + state->learned);
     view.common = (Slot *)(view.learned + state->learned_words - (2u << COMMON_BITS));
     view.table = (Slot *)(base + state->table);
@@ -269,8 +271,11 @@ static void code_grid(View *view, uint8_t *grid)
 static void code_grids(View *view, uint8_t *grids, uint32_t count)
 {
     size_t size = (size_t)view->state->channels * view->state->height * view->state->width;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         code_grid(view, grids + i * size);
+        if (view->spans)
+            view->spans += size;
+    }
 }
 
 void pac_encode_begin(void *state)
@@ -278,9 +283,10 @@ void pac_encode_begin(void *state)
     begin_segment(state, (Stream){0});
 }
 
-size_t pac_encode(void *state, uint8_t *grids, uint32_t count, const uint16_t *costs, uint8_t *out, size_t capacity)
+size_t pac_encode(void *state, uint8_t *grids, uint32_t count, const uint16_t *costs, const uint16_t *spans,
+                  uint8_t *out, size_t capacity)
 {
-    View view = view_of(state, (Stream){.output = out, .capacity = capacity}, costs);
+    View view = view_of(state, (Stream){.output = out, .capacity = capacity}, costs, spans);
     code_grids(&view, grids, count);
     return view.stream.written;
 }
@@ -320,7 +326,7 @@ int pac_decode(void *state, const uint8_t *data, size_t size, uint8_t *grids, ui
 
 int pac_decode_costs(void *state, const uint8_t *data, size_t size, uint8_t *grids, uint32_t count, uint32_t *costs)
 {
-    View view = view_of(state, input(data, size), NULL);
+    View view = view_of(state, input(data, size), NULL, NULL);
     size_t grid = (size_t)view.state->channels * view.state->height * view.state->width;
     const size_t blocks = (size_t)view.state->rows * view.state->columns;
     for (uint32_t i = 0; i < count && !overrun(state, size); i++) {

@@ -36,8 +36,11 @@ void pac_encode_begin(void *state);
 
 /* Code `count` grids; returns the bytes written to `out`, of `capacity` >= count * pac_bound. With `costs`, in 1/256
  * bit [256][256], of coding j where i was meant in the first channel, codes may be replaced by others that save more;
- * `grids` is then overwritten by what was coded. */
-size_t pac_encode(void *state, uint8_t *grids, uint32_t count, const uint16_t *costs, uint8_t *out, size_t capacity);
+ * `grids` is then overwritten by what was coded. With `spans` as well, [count][height][width] for grids of one channel,
+ * a code counts for as many grids as it is meant to stay, this one included, at most 2^15 - 1; 2^15 is added where it is
+ * meant from this grid on. Elsewhere a code that was replaced before is no reason to code its block again. */
+size_t pac_encode(void *state, uint8_t *grids, uint32_t count, const uint16_t *costs, const uint16_t *spans,
+                  uint8_t *out, size_t capacity);
 
 /* End the segment; returns the bytes written to `out`. */
 size_t pac_encode_end(void *state, uint8_t *out, size_t capacity);

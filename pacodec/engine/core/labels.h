@@ -363,15 +363,21 @@ ALWAYS_INLINE Candidate successor(uint32_t entry)
     return candidate;
 }
 
+/* What an encoder is to code, and for how many grids it is meant. */
+typedef struct {
+    uint32_t label, span;
+} Meant;
+
 /* What costs less: to code what is meant, or `label` in its place? Costs in 1/256 bit. */
-ALWAYS_INLINE int is_worth(const View *view, uint32_t meant, uint32_t label, uint32_t p, uint32_t mean)
+ALWAYS_INLINE int is_worth(const View *view, Meant meant, uint32_t label, uint32_t p, uint32_t mean)
 {
-    return view->costs && meant != label &&
-           view->costs[(meant & 255) * COLOURS + (label & 255)] + cost_of(view, p) < cost_of(view, 65536 - p) + (mean >> 4);
+    return view->costs && meant.label != label &&
+           view->costs[(meant.label & 255) * COLOURS + (label & 255)] * meant.span + cost_of(view, p) <
+               cost_of(view, 65536 - p) + (mean >> 4);
 }
 
 /* A pixel that is not the same as in the last grid: its label. */
-ALWAYS_INLINE uint32_t code_change(View *view, Pixel *x, uint32_t meant, const int planes)
+ALWAYS_INLINE uint32_t code_change(View *view, Pixel *x, Meant meant, const int planes)
 {
     State *state = view->state;
     uint32_t *followers[SUCCESSORS] = {
@@ -407,8 +413,8 @@ ALWAYS_INLINE uint32_t code_change(View *view, Pixel *x, uint32_t meant, const i
                            &contexts, &selection);
         uint32_t p = predict_decision(view, STAGE_CANDIDATE, &contexts, &selection);
         if (is_worth(view, meant, (uint32_t)label, p, state->mean_rest))
-            meant = (uint32_t)label;
-        int hit = code_decision(view, STAGE_CANDIDATE, &selection, p, meant == (uint32_t)label);
+            meant.label = (uint32_t)label;
+        int hit = code_decision(view, STAGE_CANDIDATE, &selection, p, meant.label == (uint32_t)label);
         spent += cost_of(view, hit ? p : 65536 - p);
         if (hit)
             result = label;
@@ -416,9 +422,9 @@ ALWAYS_INLINE uint32_t code_change(View *view, Pixel *x, uint32_t meant, const i
             missed = spent + 1;
     }
     if (result == NO_LABEL) {
-        uint32_t value = code_label_bits(view, x, STAGE_BITS, meant & 255, 0);
+        uint32_t value = code_label_bits(view, x, STAGE_BITS, meant.label & 255, 0);
         if (planes == 2)
-            value |= code_label_bits(view, x, STAGE_SHADE, meant >> 8, value + 1) << 8;
+            value |= code_label_bits(view, x, STAGE_SHADE, meant.label >> 8, value + 1) << 8;
         result = (int32_t)value;
         spent += 8 * 256;
     }
@@ -431,7 +437,7 @@ ALWAYS_INLINE uint32_t code_change(View *view, Pixel *x, uint32_t meant, const i
 }
 
 ALWAYS_INLINE uint32_t code_pixel(View *view, uint8_t *here, const uint8_t *last, const uint8_t *earlier, uint32_t row,
-                                  uint32_t column, Block *block, uint32_t meant, const int planes)
+                                  uint32_t column, Block *block, Meant meant, const int planes)
 {
     State *state = view->state;
     Pixel x = {.here = here, .p = (row + MARGIN_Y) * state->stride + column + MARGIN_X};
@@ -448,9 +454,9 @@ ALWAYS_INLINE uint32_t code_pixel(View *view, uint8_t *here, const uint8_t *last
         same_contexts(view, &x, last, block, beside, row, column, &contexts, &selection);
     uint32_t p = predict_decision(view, stage, &contexts, &selection);
     if (is_worth(view, meant, x.still, p, state->mean_change))
-        meant = x.still;
+        meant.label = x.still;
     uint32_t label = x.still;
-    if (!code_decision(view, stage, &selection, p, meant == x.still)) {
+    if (!code_decision(view, stage, &selection, p, meant.label == x.still)) {
         label = code_change(view, &x, meant, planes);
         block->count += block->count < 255;
         view->changes[x.p] = state->time;
@@ -592,6 +598,29 @@ ALWAYS_INLINE void begin_labels(View *view, const uint8_t *grid, const int plane
         }
 }
 
+/* Whether a block of a grid [height][width] is to be coded: where it differs from the last grid, and with spans where
+ * what differs is meant from this grid on. */
+ALWAYS_INLINE int differs(const View *view, const uint8_t *grid, const uint8_t *last, uint32_t y, uint32_t x,
+                          uint32_t rows, uint32_t columns, const int planes)
+{
+    const State *state = view->state;
+    const size_t codes = (size_t)state->width * state->height;
+    for (int plane = 0; plane < planes; plane++)
+        for (uint32_t i = 0; i < rows; i++) {
+            const size_t at = (size_t)(y + i) * state->width + x;
+            const uint8_t *meant = grid + plane * codes + at;
+            const uint8_t *before = last + plane * view->plane + (y + i + MARGIN_Y) * state->stride + x + MARGIN_X;
+            if (!memcmp(meant, before, columns))
+                continue;
+            if (!view->spans)
+                return 1;
+            for (uint32_t j = 0; j < columns; j++)
+                if (meant[j] != before[j] && view->spans[at + j] & SPAN_BEGINS)
+                    return 1;
+        }
+    return 0;
+}
+
 /* Flags and copies of all blocks; `grid` is NULL in a decoder. */
 ALWAYS_INLINE void code_blocks(View *view, const uint8_t *grid, uint8_t *now, const uint8_t *last, const int planes)
 {
@@ -617,10 +646,7 @@ ALWAYS_INLINE void code_blocks(View *view, const uint8_t *grid, uint8_t *now, co
             uint64_t position = view->spent ? coder_position(&state->coder) : 0;
             if (!state->blank) {
                 if (grid)
-                    for (uint32_t i = 0; i < rows && !changed; i++)
-                        for (int plane = 0; plane < planes && !changed; plane++)
-                            changed = memcmp(grid + plane * codes + (size_t)(y + i) * width + x,
-                                             last + plane * view->plane + place_in_plane + i * stride, columns) != 0;
+                    changed = differs(view, grid, last, y, x, rows, columns, planes);
                 changed = code_flag(view, block, row, column, changed);
             }
             if (view->spent)
@@ -690,9 +716,9 @@ ALWAYS_INLINE void code_pixels(View *view, const uint8_t *grid, uint8_t *now, co
             const uint64_t position = view->spent ? coder_position(&state->coder) : 0;
             for (uint32_t x = column * BLOCK; x < end; x++) {
                 const size_t at = (size_t)(y + MARGIN_Y) * state->stride + x + MARGIN_X, code = (size_t)y * state->width + x;
-                uint32_t meant = 0;
+                Meant meant = {.span = view->spans ? view->spans[code] & (SPAN_BEGINS - 1) : 1};
                 if (grid)
-                    meant = planes == 2 ? grid[code] | (uint32_t)grid[codes + code] << 8 : grid[code];
+                    meant.label = planes == 2 ? grid[code] | (uint32_t)grid[codes + code] << 8 : grid[code];
                 uint32_t label = code_pixel(view, now + at, last + at, earlier + at, y, x, block, meant, planes);
                 now[at] = (uint8_t)label;
                 if (planes == 2)

@@ -15,6 +15,7 @@ enum {
     MATCH_BITS = 18, MATCHES = 2,
     SUCCESSOR_BITS = 18, SUCCESSORS = 4,
     COLOURS = 256,
+    SPAN_BEGINS = 1 << 15,
     VECTORS_MOST = 3           /* by which blocks of one grid can be copied */
 };
 
@@ -69,6 +70,7 @@ typedef struct {
     Block *blocks;
     uint8_t *levels;           /* channels that are numbers: this grid, the last and the one before */
     const uint16_t *costs;
+    const uint16_t *spans;     /* of the grid being coded, or NULL */
     uint32_t *spent;           /* NULL, or for each block what it has taken of this grid, in 1/256 bit */
     Stream stream;
     Decision decision;
