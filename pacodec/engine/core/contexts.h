@@ -59,6 +59,12 @@ ALWAYS_INLINE int decide(View *view, int stage, const Contexts *contexts, const 
     return code_decision(view, stage, selection, predict_decision(view, stage, contexts, selection), bit);
 }
 
+/* Whether a decoder has run out of bytes: the rest of its grid is not worth the time, for the segment will be refused. */
+ALWAYS_INLINE int is_over(const View *view)
+{
+    return view->stream.input && view->state->coder.taken > view->stream.size;
+}
+
 /* What a decision of probability p / 65536 costs when it happens, in 1/256 bit. */
 ALWAYS_INLINE uint32_t cost_of(const View *view, uint32_t p)
 {

@@ -635,7 +635,7 @@ ALWAYS_INLINE void code_blocks(View *view, const uint8_t *grid, uint8_t *now, co
             for (int axis = 0; axis < 2; axis++)
                 vectors[i][axis] = (int16_t)code_raw(&state->coder, &view->stream, (uint16_t)vectors[i][axis], 16);
     }
-    for (uint32_t row = 0; row < state->rows; row++)
+    for (uint32_t row = 0; row < state->rows && !is_over(view); row++)
         for (uint32_t column = 0; column < state->columns; column++) {
             Block *block = view->blocks + (row + 1) * (state->columns + 2) + column + 1;
             const uint32_t y = row * BLOCK, x = column * BLOCK;
@@ -707,7 +707,7 @@ ALWAYS_INLINE void code_pixels(View *view, const uint8_t *grid, uint8_t *now, co
 {
     State *state = view->state;
     const size_t codes = (size_t)state->width * state->height;
-    for (uint32_t y = 0; y < state->height; y++)
+    for (uint32_t y = 0; y < state->height && !is_over(view); y++)
         for (uint32_t column = 0; column < state->columns; column++) {
             Block *block = view->blocks + (y / BLOCK + 1) * (state->columns + 2) + column + 1;
             if (!block->changed || block->copied)

@@ -76,7 +76,7 @@ void CODE_NUMBERS(View *view, uint8_t *grid)
         last_labels = view->history + (state->time + state->grids - 1) % state->grids * area;
     }
     for (uint32_t channel = 0; channel < state->numbers; channel++)
-        for (uint32_t row = 0; row < height; row++)
+        for (uint32_t row = 0; row < height && !is_over(view); row++)
             for (uint32_t column = 0; column < width; column++) {
                 const size_t inside = (size_t)(row + 2) * stride + column + 1, at = channel * plane + inside;
                 const uint8_t *n = now + at, *l = last + at;
