@@ -21,6 +21,7 @@ from pacodec.engine import (
     SegmentEncoder,
     State,
     replay,
+    state_bytes,
 )
 from pacodec.engine.prior import STATE_CACHE_VARIABLE, prior_of, state_cache_folder
 from pacodec.errors import CorruptFileError, LimitError
@@ -81,7 +82,10 @@ def test_encoder_and_decoder_know_the_same_after_a_segment():
     assert second[0] == second[1]
 
 
-def test_what_was_seen_before_makes_a_segment_smaller():
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_was_seen_before_makes_a_segment_smaller(shared, monkeypatch):
+    if shared:
+        monkeypatch.setattr("pacodec.engine.prior.SHARED_PIXELS", 1)
     grids = moving(12, 1, 64, 64)
     prior = Prior(State.fresh(spec_of(grids)))
     after = prior.after(Recording(spec_of(grids), [Segment(len(grids), segment(grids))]))
@@ -211,7 +215,7 @@ def test_snapshots_can_be_switched_off(cached, monkeypatch):
 
 def test_snapshots_are_bounded(cached, monkeypatch):
     recording, where = cached
-    size = Prior(State.fresh(recording.spec)).memory
+    size = state_bytes(recording.spec)
     monkeypatch.setattr("pacodec.engine.prior.STATE_CACHE_BYTES", int(2.5 * size))
     for seed in range(4):
         grids = moving(seed=seed)

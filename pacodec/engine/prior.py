@@ -11,6 +11,7 @@ import mmap
 import os
 import stat
 import tempfile
+import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pacodec import limits
 from pacodec.common.files import unfinished
@@ -29,6 +31,8 @@ from pacodec.errors import CorruptFileError
 
 _BATCH_BYTES = 1 << 20
 """Codes replayed at a time."""
+SHARED_PIXELS = 1 << 20
+"""Of a grid, from which on copies of a state share memory; that takes some time for each page that is changed."""
 
 
 @dataclass(frozen=True)
@@ -102,19 +106,21 @@ def replay(recording: Recording, state: State) -> None:
 
 
 class Prior:
-    """A state that GOPs begin from. Safe to share between threads."""
+    """A state that GOPs begin from. Safe to share between threads and after a fork.
+
+    Copies of a large one share the memory of what they leave as it is, where the system can do that.
+    """
 
     def __init__(self, state: State) -> None:
         """Takes over `state`, which nobody may change from here on."""
         self.spec = state.spec
-        self._state = state
+        self._state: State | None = state
+        self._shared: int | None = None
+        if state.spec.height * state.spec.width >= SHARED_PIXELS and hasattr(os, "memfd_create"):
+            self._shared, self._state = _memory_file(state.bytes), None
+            weakref.finalize(self, os.close, self._shared)
         self._spare: list[State] = []
         self._lock = ForkSafeLock()
-
-    @property
-    def memory(self) -> int:
-        """Bytes of a copy of the state."""
-        return len(self._state.bytes)
 
     @contextmanager
     def borrowed(self) -> Iterator[State]:
@@ -127,12 +133,18 @@ class Prior:
 
     def copy(self) -> State:
         """A copy of the state to work with; `give_back` lets its memory be used again."""
+        if self._shared is not None:
+            return State(self.spec, mmap.mmap(self._shared, 0, flags=mmap.MAP_PRIVATE))
+        assert self._state is not None
         with self._lock:
             copy = self._spare.pop() if self._spare else None
         return (copy or State.empty(self.spec)).assign(self._state)
 
     def give_back(self, copy: State) -> None:
         """Take the memory of a copy that nobody works with any more."""
+        if self._shared is not None:
+            copy.forget()
+            return
         with self._lock:
             self._spare.append(copy)
 
@@ -141,6 +153,17 @@ class Prior:
         state = self.copy()
         replay(recording, state)
         return Prior(state)
+
+
+def _memory_file(data: NDArray[np.uint8]) -> int:
+    """The descriptor of a file in memory that holds the bytes; pages of zeros take none."""
+    file = os.memfd_create("pacodec")
+    os.truncate(file, len(data))
+    whole = data[: len(data) // mmap.PAGESIZE * mmap.PAGESIZE].view(np.uint64)
+    used = np.append(whole.reshape(-1, mmap.PAGESIZE // 8).any(1), True)  # and what is less than a page
+    for first, last in mmap.PAGESIZE * np.flatnonzero(np.diff(used, prepend=False, append=False)).reshape(-1, 2):
+        os.pwrite(file, data[first:last].data, first)
+    return file
 
 
 STATE_CACHE_VARIABLE = "PACODEC_STATE_CACHE"

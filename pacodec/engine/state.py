@@ -77,6 +77,11 @@ class State:
         ctypes.memmove(self.pointer, other.pointer, len(self.bytes))
         return self
 
+    def forget(self) -> None:
+        """Let the system have the memory; the state is not to be used any more."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._memory.madvise(mmap.MADV_DONTNEED)
+
     def copy(self) -> "State":
         """A state of its own memory that knows the same."""
         return State.empty(self.spec).assign(self)
