@@ -20,7 +20,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 CORE = HERE.parents[1] / "pacodec" / "engine" / "core"
-NAMES = ("container", "coders", "decode", "model", "arrays", "packets", "video", "differential")
+NAMES = ("container", "coders", "decode", "model", "postfilter", "arrays", "packets", "video", "differential")
 CORE_NAMES = {
     "core-decode": "decode",
     "core-round-trip": "round_trip",

@@ -1,6 +1,7 @@
 """The small files that fuzzing starts from, made through the library: `python tests/fuzz/seeds.py FOLDER`."""
 
 import io
+import struct
 import sys
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
@@ -25,6 +26,7 @@ from pacodec.models.recording import model_colours
 from pacodec.training.autoencoder import package
 from pacodec.transforms.base import GridTransform
 from pacodec.transforms.palette import PaletteTransform, learn_palette
+from pacodec.transforms.postfilter import NEIGHBOURHOODS
 from pacodec.transforms.two_level_palette import TwoLevelPalette, frequent_colours
 from pacodec.video.output import writing_video
 
@@ -49,6 +51,7 @@ def seeds() -> Mapping[str, Mapping[str, bytes]]:
         "decode": files,
         "coders": payloads,
         "model": models,
+        "postfilter": {"entries": (struct.pack("<I", 2) + bytes([1, 9, *range(10)])) * len(NEIGHBOURHOODS)},
         "arrays": chunks,
         "packets": dict(_packets()),
         "video": dict(_videos()),

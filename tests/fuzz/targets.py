@@ -10,6 +10,7 @@ from contextlib import suppress
 from itertools import islice
 
 import numpy as np
+import zstandard
 from independent.engine import Engine
 
 from pacodec import container
@@ -24,6 +25,7 @@ from pacodec.errors import ModelError, PacodecError
 from pacodec.integrations.array_bytes import from_bytes
 from pacodec.models.files import ModelFile
 from pacodec.models.recording import model_colours, model_recording
+from pacodec.transforms.postfilter import PostFilter
 from pacodec.transforms.two_level_palette import TwoLevelPalette
 from pacodec.video.reader import VideoReader
 
@@ -94,6 +96,18 @@ def model(data: bytes) -> None:
             use(found)
 
 
+def postfilter(data: bytes) -> None:
+    """Load the post-filter of a model, also what is behind its compression, and use it."""
+    codes = np.arange(2 * 35, dtype=np.uint8).reshape(2, 1, 5, 7)
+    pictures = np.repeat(codes[:, 0, :, :, None], 3, -1)
+    for stored in (data, zstandard.ZstdCompressor(1).compress(data)):
+        with suppress(PacodecError):
+            found = PostFilter.from_bytes(stored, (5, 7))
+            filtered = found.filter(codes, pictures)
+            again = PostFilter.from_bytes(found.to_bytes(), (5, 7))
+            assert np.array_equal(again.filter(codes, pictures), filtered)
+
+
 def arrays(data: bytes) -> None:
     """Decode a .pac file as the chunk of an array."""
     with suppress(PacodecError):
@@ -150,6 +164,7 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "coders": coders,
     "decode": decode,
     "model": model,
+    "postfilter": postfilter,
     "arrays": arrays,
     "packets": packets,
     "video": video,
