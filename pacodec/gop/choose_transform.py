@@ -120,10 +120,10 @@ def _by_model(footage: Survey, options: EncodeOptions, model: ModelFile) -> list
 
 
 def _recorded(footage: Survey, options: EncodeOptions, model: ModelFile, reason: str) -> list[TransformChoice]:
-    """A model's palette after its recording; lower qualities choose codes by rate and distortion."""
+    """A model's palette after its recording; of noisy footage, codes are chosen by rate and distortion."""
     quality = None if options.lossless else options.quality or DEFAULT_QUALITY
     colours, noise = model_palette(model), model_noise(model)
-    exchanges = rate_distortion.noisy(noise) if noise else rate_distortion.CLEAN
+    exchanges = rate_distortion.noisy(noise) if noise else {}
     postfilter = model_postfilter(model) if noise else None
     ladder = [
         replace(

@@ -83,7 +83,7 @@ def encode_gop(encoding: GopEncoding, batches: Iterator[LatentBatch]) -> CodedGo
     ]
     quantize = encoding.transform.quantize
     quantized = ((np.ascontiguousarray(quantize(batch.latents(), parameters)), batch) for batch in batches)
-    for window in _windows(quantized, ahead=any(each and each.change for each in encoding.exchanges)):
+    for window in _windows(quantized, ahead=any(encoding.exchanges)):
         for trial in trials:
             trial.push(window)
     done = min((trial.finish() for trial in trials), key=lambda each: each[0])[1]
@@ -97,7 +97,7 @@ def encode_segment(encoding: GopEncoding, state: State, batches: Iterator[Latent
     """Encode batches as the next segment of a state, which learns from them; of a transform that streams."""
     trial = _Trial(replace(encoding, fallback=False), {}, encoding.exchanges[0], state)
     quantized = ((np.ascontiguousarray(encoding.transform.quantize(batch.latents(), {})), batch) for batch in batches)
-    for window in _windows(quantized, ahead=bool(encoding.exchanges[0] and encoding.exchanges[0].change)):
+    for window in _windows(quantized, ahead=encoding.exchanges[0] is not None):
         trial.push(window)
     return trial.finish()[1]
 
@@ -150,7 +150,7 @@ class _Trial:
         exchange, errors = self._exchange, self._errors
         meant = [codes for codes, _ in window]
         staying: list[Spans | None] = [None] * len(window)
-        if exchange is not None and errors is not None and exchange.change:
+        if exchange is not None and errors is not None:
             steady = steady_codes(np.concatenate(meant), exchange.bits(errors), exchange.change, self._last)
             ends = np.cumsum([len(codes) for codes, _ in window])[:-1]
             meant, staying = np.split(steady, ends), list(np.split(spans(steady, self._last), ends))
