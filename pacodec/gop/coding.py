@@ -178,16 +178,20 @@ class _Trial:
         if self._exchange is None and (batch.exact or self._encoding.transform.exact):
             self._measured_errors += [0.0] * len(batch.measured)
             return
-        for original, grid in zip(batch.originals, coded[batch.measured], strict=True):
-            self._measured_errors.append(self._measured(original, grid))
+        transform, measured = self._encoding.transform, coded[batch.measured]
+        if transform.pixelwise:
+            self._measured_errors += map(self._measured, batch.originals, measured)
+            return
+        step = batch_frames(batch.originals[0].nbytes)
+        for first in range(0, len(measured), step):
+            part = slice(first, first + step)
+            decoded = transform.decode(measured[part], {}, self._parameters)
+            self._measured_errors += mean_squared_errors(batch.originals[part], decoded).tolist()
 
     def _measured(self, original: Image, grid: NDArray[np.uint8]) -> float:
         """Mean squared error of a picture, uint8 [H, W, 3], by its codes [C, h, w]; only rows that changed are looked
         at."""
         transform, last = self._encoding.transform, self._compared
-        if not transform.pixelwise:
-            decoded = transform.decode(grid[None], {}, self._parameters)
-            return float(mean_squared_errors(original[None], decoded)[0])
         if last is None:
             rows, errors = np.ones(len(original), np.bool_), np.zeros(len(original))
         else:
