@@ -11,7 +11,7 @@ from pacodec import container
 from pacodec.autoencoders import AUTOENCODERS
 from pacodec.autoencoders.quantizers import QUANTIZERS
 from pacodec.common.files import naming
-from pacodec.common.grids import Grids
+from pacodec.common.media import Grids
 from pacodec.container import Gop, Header, Reader
 from pacodec.errors import CorruptFileError, ModelError, PacodecError, UnsupportedError
 from pacodec.gop.coding import decode_gop

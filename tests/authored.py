@@ -11,8 +11,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from pacodec.common.grids import GridSpec
-from pacodec.common.media import VideoFormat
+from pacodec.common.media import GridSpec, VideoFormat
 from pacodec.container import Component, Gop, Header, ModelRef, Writer
 from pacodec.engine import DifferencesEncoder, SegmentEncoder, State
 from pacodec.models.files import ModelFile, ModelInfo, dump_arrays

@@ -13,8 +13,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from pacodec.common.grids import GridSpec
-from pacodec.common.media import AudioPacket, AudioStream, VideoFormat
+from pacodec.common.media import AudioPacket, AudioStream, GridSpec, VideoFormat
 from pacodec.container import (
     Component,
     Gop,

@@ -32,8 +32,7 @@ import pacodec
 from pacodec.base_layer.colour import Colour
 from pacodec.base_layer.stream import CodedStream, StoredPacket, pack
 from pacodec.cli import main
-from pacodec.common.grids import GridSpec
-from pacodec.common.media import AudioStream, VideoFormat
+from pacodec.common.media import AudioStream, GridSpec, VideoFormat
 from pacodec.container import Component, Gop, Header, ModelRef, ReferenceInfo, Writer
 from pacodec.container.gop import FIELDS
 from pacodec.container.header import pack_preamble

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.common.grids import Grids
+from pacodec.common.media import Grids
 from pacodec.engine.compile import FOLDER
 from pacodec.engine.library import general_start
 

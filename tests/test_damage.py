@@ -18,8 +18,7 @@ from clips import Clip, make_clip
 from conftest import cli, leftovers, run, screen
 
 import pacodec
-from pacodec.common.grids import GridSpec
-from pacodec.common.media import AudioPacket, AudioStream, VideoFormat
+from pacodec.common.media import AudioPacket, AudioStream, GridSpec, VideoFormat
 from pacodec.container import Component, Gop, Header, Reader, StreamReader, Writer, verify
 from pacodec.container.packing import unpack_map
 from pacodec.errors import CorruptFileError, LimitError, PacodecError, UnsupportedError

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pacodec import limits
-from pacodec.common.grids import GridSpec
+from pacodec.common.media import GridSpec
 from pacodec.engine import (
     DifferencesDecoder,
     DifferencesEncoder,

@@ -10,7 +10,7 @@ from conftest import make_model
 import pacodec
 from pacodec import limits
 from pacodec.autoencoders import neural
-from pacodec.common.grids import GridSpec
+from pacodec.common.media import GridSpec
 from pacodec.container import Reader, StreamReader
 from pacodec.decoder import Decoder
 from pacodec.engine import State

@@ -5,7 +5,7 @@ import pytest
 from independent.engine import Engine
 from same_bytes import scattered
 
-from pacodec.common.grids import Grids, GridSpec
+from pacodec.common.media import Grids, GridSpec
 from pacodec.engine import SegmentEncoder, State
 
 

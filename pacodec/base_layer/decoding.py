@@ -21,8 +21,7 @@ from pacodec.base_layer.stream import (
     unpack,
     unpack_obus,
 )
-from pacodec.common.grids import Grids, GridSpec
-from pacodec.common.media import Pictures
+from pacodec.common.media import Grids, GridSpec, Pictures
 from pacodec.container import Component, Gop, Header
 from pacodec.errors import CorruptFileError, UnsupportedError
 from pacodec.transforms.base import PICTURE

@@ -1,4 +1,4 @@
-"""Plain data about pictures, sound and time that pass between video files, the codec and .pac files."""
+"""Plain data about pictures, their codes, sound and time that pass between video files, the codec and .pac files."""
 
 import math
 import re
@@ -281,3 +281,26 @@ def _fraction(fields: Mapping[object, object], name: str) -> Fraction:
         case [int(num), int(den)] if 0 < num <= _INT32_MAX and 0 < den <= _INT32_MAX and math.gcd(num, den) == 1:
             return Fraction(num, den)
     raise CorruptFileError(f"field {name!r} is not a positive fraction in lowest terms")
+
+
+Grids = NDArray[np.uint8]
+"""Codes of n frames, uint8 [n, C, h, w]."""
+
+
+@dataclass(frozen=True)
+class GridSpec:
+    """Shape and nature of a code grid.
+
+    `ordinal` says that neighbouring code values mean similar things (quantized latents); otherwise a code is a bare
+    label (palette indices).
+    """
+
+    channels: int
+    height: int
+    width: int
+    ordinal: bool
+
+    @property
+    def size(self) -> int:
+        """The number of codes of one frame."""
+        return self.channels * self.height * self.width

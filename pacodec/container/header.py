@@ -30,8 +30,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from pacodec import __version__, limits
-from pacodec.common.grids import GridSpec
-from pacodec.common.media import VideoFormat
+from pacodec.common.media import GridSpec, VideoFormat
 from pacodec.container import chunks, packing
 from pacodec.container.byte_source import ByteSource, SizedByteSource
 from pacodec.container.chunks import Chunk

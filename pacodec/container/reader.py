@@ -11,10 +11,10 @@ from pacodec.common.media import AudioPacket
 from pacodec.container import chunks
 from pacodec.container.audio import unpack_audio
 from pacodec.container.byte_source import Readable, StreamSource, open_source
+from pacodec.container.front import find_model, front_end, model_end, read_model, read_reference, reference_chunk
 from pacodec.container.gop import Gop
 from pacodec.container.header import Front, index_chunk, read_front, recover_front, unpack_front
 from pacodec.container.index import GopEntry, Index
-from pacodec.container.model import find_model, front_end, model_end, read_model
 from pacodec.container.recovery import (
     DAMAGE,
     GopOrder,
@@ -27,7 +27,6 @@ from pacodec.container.recovery import (
     read_index,
     rebuild,
 )
-from pacodec.container.reference import read_reference, reference_chunk
 from pacodec.errors import CorruptFileError, PacodecError, UnsupportedError
 
 

@@ -16,12 +16,11 @@ from pacodec.common.files import STANDARD_STREAM
 from pacodec.common.media import AudioPacket
 from pacodec.container import chunks
 from pacodec.container.audio import pack_audio
+from pacodec.container.front import pack_reference, parity_of
 from pacodec.container.gop import Gop
 from pacodec.container.header import COPY_SHARE, MAGIC, PREAMBLE_BYTES, Header, pack_front, pack_preamble
 from pacodec.container.index import GopEntry, Index
-from pacodec.container.parity import parity_of
 from pacodec.container.reader import Reader
-from pacodec.container.reference import pack_reference
 from pacodec.errors import FileAccessError, UsageError
 
 

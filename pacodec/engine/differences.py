@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pacodec.common.grids import Grids, GridSpec
+from pacodec.common.media import Grids, GridSpec
 from pacodec.common.zstd_frames import WINDOW_BITS, StreamReader, stream_compressor
 
 LEVEL = 19

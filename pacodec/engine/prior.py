@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from pacodec import limits
 from pacodec.common.files import unfinished
-from pacodec.common.grids import Grids, GridSpec
 from pacodec.common.locks import ForkSafeLock
+from pacodec.common.media import Grids, GridSpec
 from pacodec.engine.library import fingerprint, general_start
 from pacodec.engine.state import BlockCosts, SegmentDecoder, SegmentEncoder, State, state_bytes
 from pacodec.errors import CorruptFileError

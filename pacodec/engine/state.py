@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
-from pacodec.common.grids import Grids, GridSpec
+from pacodec.common.media import Grids, GridSpec
 from pacodec.engine.library import core, general_start
 from pacodec.errors import CorruptFileError, LimitError
 

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
-from pacodec.common.grids import Grids, GridSpec
-from pacodec.common.media import Image, Pictures
+from pacodec.common.media import Grids, GridSpec, Image, Pictures
 from pacodec.common.metrics import mean_squared_errors, row_errors
 from pacodec.common.pixels import changed_rows
 from pacodec.container import ENGINE, Component, Gop

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from pacodec.autoencoders import AUTOENCODERS
 from pacodec.autoencoders.quantizers import QUANTIZERS, Quantizer
-from pacodec.common.grids import Grids, GridSpec
-from pacodec.common.media import Pictures
+from pacodec.common.media import Grids, GridSpec, Pictures
 from pacodec.common.pixels import changed_rows
 from pacodec.container import Component, Header, ModelRef
 from pacodec.errors import CorruptFileError, UnsupportedError

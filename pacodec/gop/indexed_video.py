@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from pacodec import limits
 from pacodec.common.files import naming
-from pacodec.common.grids import Grids
 from pacodec.common.locks import ForkSafeLock
-from pacodec.common.media import Pictures
+from pacodec.common.media import Grids, Pictures
 from pacodec.container import Gop, Reader
 from pacodec.gop.coding import BATCH_BYTES, BATCH_FRAMES, batch_frames, decode_gop
 from pacodec.gop.grid_transforms import transform_for

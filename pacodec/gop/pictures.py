@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
-from pacodec.common.grids import Grids
-from pacodec.common.media import Pictures
+from pacodec.common.media import Grids, Pictures
 from pacodec.container import Gop, Header
 from pacodec.errors import CorruptFileError, LimitError
 from pacodec.gop.coding import batch_frames, decode_gop

@@ -8,8 +8,8 @@ import numpy as np
 import zstandard
 
 from pacodec import limits
-from pacodec.common.grids import Grids, GridSpec
 from pacodec.common.locks import ForkSafeLock
+from pacodec.common.media import Grids, GridSpec
 from pacodec.container import ENGINE, Gop, Reader, StreamReader
 from pacodec.engine import (
     BlockCosts,

@@ -12,8 +12,8 @@ import zstandard
 from numpy.typing import NDArray
 
 from pacodec import limits
-from pacodec.common.grids import Grids, GridSpec
 from pacodec.common.locks import ForkSafeLock
+from pacodec.common.media import Grids, GridSpec
 from pacodec.container import Gop
 from pacodec.errors import CorruptFileError
 from pacodec.gop.coding import CheckedDecoder, batch_frames

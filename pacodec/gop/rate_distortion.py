@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.common.grids import Grids
+from pacodec.common.media import Grids
 from pacodec.engine import COST_UNIT, SPAN_BEGINS, Costs, Spans
 
 

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
-from pacodec.common.grids import GridSpec
-from pacodec.common.media import Frame, Image, Pictures, VideoFormat
+from pacodec.common.media import Frame, GridSpec, Image, Pictures, VideoFormat
 from pacodec.common.pixels import ColourSet, changed_pixels
 from pacodec.engine import DifferencesDecoder, DifferencesEncoder
 from pacodec.video.reader import VideoReader, sample_frames

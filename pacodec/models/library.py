@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from pacodec.common.grids import Grids, GridSpec
-from pacodec.common.media import Image
+from pacodec.common.media import Grids, GridSpec, Image
 from pacodec.common.metrics import Distortion
 from pacodec.common.pixels import MAX_COLOURS
 from pacodec.engine import SegmentEncoder, State

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacodec import limits
-from pacodec.common.grids import GridSpec
+from pacodec.common.media import GridSpec
 from pacodec.common.pixels import MAX_COLOURS
 from pacodec.engine.prior import Recording, Segment
 from pacodec.errors import CorruptFileError

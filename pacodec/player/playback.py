@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from pacodec import limits
 from pacodec.common.files import naming
-from pacodec.common.grids import Grids
-from pacodec.common.media import Image
+from pacodec.common.media import Grids, Image
 from pacodec.common.pixels import changed_rows
 from pacodec.container import Gop
 from pacodec.engine import BLOCK, COST_UNIT, BlockCosts

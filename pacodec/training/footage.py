@@ -9,8 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.common.grids import Grids, GridSpec
-from pacodec.common.media import Image
+from pacodec.common.media import Grids, GridSpec, Image
 from pacodec.common.metrics import Distortion
 from pacodec.common.pixels import MAX_COLOURS, ColourSet, changed_pixels
 from pacodec.engine import Costs, DifferencesDecoder, DifferencesEncoder, SegmentEncoder, State

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import zstandard
 
-from pacodec.common.grids import GridSpec
+from pacodec.common.media import GridSpec
 from pacodec.engine.library import core
 from pacodec.engine.state import SegmentEncoder, State
 from pacodec.transforms.palette import PaletteTransform, learn_palette

@@ -22,7 +22,7 @@ import zstandard
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-from pacodec.common.grids import Grids
+from pacodec.common.media import Grids
 from pacodec.engine import Prior, Recording, Segment, SegmentEncoder, State
 from pacodec.gop.parallel import cores
 from pacodec.models.files import ModelInfo, dump_arrays

@@ -6,8 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pacodec.common.grids import Grids, GridSpec
-from pacodec.common.media import Pictures
+from pacodec.common.media import Grids, GridSpec, Pictures
 from pacodec.container import Component, ModelRef
 
 Parameters = Mapping[str, Any]

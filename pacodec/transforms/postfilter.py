@@ -15,8 +15,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from pacodec import limits
-from pacodec.common.grids import Grids
-from pacodec.common.media import Pictures
+from pacodec.common.media import Grids, Pictures
 from pacodec.errors import CorruptFileError
 
 POSTFILTER = "postfilter"

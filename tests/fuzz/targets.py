@@ -16,8 +16,7 @@ from independent.engine import Engine
 from pacodec import container
 from pacodec.autoencoders.neural import NeuralTransform
 from pacodec.base_layer.stream import pack, sequence_header, unpack, unpack_obus
-from pacodec.common.grids import GridSpec
-from pacodec.common.media import Frame
+from pacodec.common.media import Frame, GridSpec
 from pacodec.container import Reader, StreamReader
 from pacodec.decoder import Decoder
 from pacodec.engine import DifferencesDecoder, GridDecoder, SegmentDecoder, SegmentEncoder, State, replay
