@@ -325,10 +325,11 @@ def test_palettes_need_neither_torch_nor_cv2(screens, tmp_path):
         "import sys, pacodec\n"
         "assert pacodec.encode(*sys.argv[1:3]).exact\n"
         "with pacodec.open(sys.argv[2]) as video: assert video[5].shape == (32, 48, 3)\n"
-        "pacodec.decode(*sys.argv[2:])\n"
+        "pacodec.decode(*sys.argv[2:4])\n"
+        "pacodec.train(sys.argv[1:2], sys.argv[4])\n"
         "assert not {'torch', 'cv2'} & set(sys.modules)"
     )
-    files = [screens, tmp_path / "out.pac", tmp_path / "out.mp4"]
+    files = [screens, tmp_path / "out.pac", tmp_path / "out.mp4", tmp_path / "mine.pacmodel"]
     subprocess.run([sys.executable, "-P", "-c", code, *files], check=True, timeout=60)
 
 
