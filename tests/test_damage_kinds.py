@@ -38,9 +38,8 @@ class Original:
             self.front = reader.head_end
             self.gops = [(entry.first_frame, entry.frames, entry.offset, entry.chunk.end) for entry in reader.gops]
             repairable = reader.header.model is not None and reader.header.model.size is not None
-            needed = (
-                0 if repairable else max(0, reader.sizes["model"] - 4)
-            )  # its checksum is not: the header has another
+            # Nor is the chunk's own checksum needed: the header has the model's SHA-256.
+            needed = 0 if repairable else max(0, reader.sizes["model"] - 4)
             self.model = range(self.front, self.front + needed)
         with pacodec.open(VECTORS / f"valid-{kind}.pac") as video:
             self.pictures = np.stack(video[:])
