@@ -1,6 +1,8 @@
 """The C core is compiled by what is there, and the build asks for a compiler where there is none."""
 
 import ctypes
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import leftovers
 
+import pacodec
 from pacodec.engine import compile as compiling
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +49,18 @@ def test_the_script_compiles_in_place_or_elsewhere(tmp_path):
     subprocess.run([sys.executable, script, "--output", target], check=True)
     assert ctypes.CDLL(str(target)).pac_state_size(0, 1, 8, 8)
     assert leftovers(tmp_path) == ["core.so"]
+
+
+def test_a_library_of_other_sources_is_not_used(tmp_path):
+    shutil.copytree(Path(pacodec.__file__).parent, tmp_path / "pacodec")
+    with (tmp_path / "pacodec" / "engine" / "core" / "engine.c").open("a") as source:
+        source.write("/* changed after it was compiled */\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "from pacodec.engine.library import core; core()"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "UnsupportedError: the engine was compiled of other sources than these" in done.stderr
+    assert done.returncode == 1
 
 
 def test_a_compiler_that_fails_leaves_nothing(monkeypatch, tmp_path):

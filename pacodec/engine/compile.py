@@ -4,6 +4,7 @@
 """
 
 import argparse
+import hashlib
 import os
 import shlex
 import shutil
@@ -31,6 +32,14 @@ def installed_compiler() -> list[str] | None:
     return None
 
 
+def sources_digest() -> str:
+    """sha256 of the core's sources in hexadecimal, which a library is given and asked for: it must be of these."""
+    digest = hashlib.sha256()
+    for path in sorted((FOLDER / "core").glob("*.[ch]")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
 def build(target: Path) -> None:
     """Compile the core into the shared library `target`, by an installed compiler or by the PyPI package ziglang.
 
@@ -38,9 +47,10 @@ def build(target: Path) -> None:
     """
     command = installed_compiler() or [sys.executable, "-m", "ziglang", "cc"]
     sources = sorted(str(path) for path in (FOLDER / "core").glob("*.c"))
+    flags = (*FLAGS, f'-DPACODEC_SOURCES="{sources_digest()}"')
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        subprocess.run([*command, *FLAGS, *sources, "-o", str(part)], check=True)  # noqa: S603 (our own arguments)
+        subprocess.run([*command, *flags, *sources, "-o", str(part)], check=True)  # noqa: S603 (our own arguments)
         part.replace(target)  # a process that has the old library mapped keeps it
     finally:
         part.unlink(missing_ok=True)

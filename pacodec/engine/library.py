@@ -10,11 +10,12 @@ from pathlib import Path
 
 import zstandard
 
-from pacodec.engine.compile import LIBRARY
+from pacodec.engine.compile import LIBRARY, sources_digest
 from pacodec.errors import UnsupportedError
 
 _U32, _SIZE, _POINTER, _BYTES = ctypes.c_uint32, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_char_p
 _SIGNATURES = {
+    "pac_sources": (_BYTES, ()),
     "pac_state_size": (_SIZE, (_U32, _U32, _U32, _U32)),
     "pac_state_init": (ctypes.c_int, (_POINTER, _U32, _U32, _U32, _U32, _BYTES, _SIZE)),
     "pac_state_learned": (_SIZE, (_POINTER, _POINTER, _SIZE)),
@@ -30,6 +31,9 @@ _SIGNATURES = {
 """Result and arguments of each function of core/engine.h and core/colour.h."""
 
 
+_REMEDY = "install the package, or in a checkout run: python pacodec/engine/compile.py"
+
+
 def _path() -> Path:
     return Path(__file__).with_name(LIBRARY)
 
@@ -41,12 +45,11 @@ def core() -> ctypes.CDLL:
         library = ctypes.CDLL(str(_path()))
         functions = {name: getattr(library, name) for name in _SIGNATURES}
     except (OSError, AttributeError) as error:
-        raise UnsupportedError(
-            f"the engine is not compiled for this machine ({error}); "
-            "install the package, or in a checkout run: python pacodec/engine/compile.py"
-        ) from error
+        raise UnsupportedError(f"the engine is not compiled for this machine ({error}); {_REMEDY}") from error
     for name, (result, arguments) in _SIGNATURES.items():
         functions[name].restype, functions[name].argtypes = result, arguments
+    if library.pac_sources() != sources_digest().encode():
+        raise UnsupportedError(f"the engine was compiled of other sources than these; {_REMEDY}")
     return library
 
 

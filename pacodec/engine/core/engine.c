@@ -5,6 +5,15 @@
 
 #include "state.h"
 
+#ifndef PACODEC_SOURCES
+#define PACODEC_SOURCES ""
+#endif
+
+const char *pac_sources(void)
+{
+    return PACODEC_SOURCES;
+}
+
 /* 65536 / (1 + exp(-x / 4)) for x = -48 .. 48, rounded: squash at every 64th of its arguments. */
 static const uint16_t SIGMOID[97] = {
     1, 1, 1, 1, 1, 1, 2, 2, 3, 4, 5, 6,

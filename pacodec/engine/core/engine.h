@@ -16,6 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* sha256 of the sources that the library was compiled of, in hexadecimal; empty where the build does not say. */
+const char *pac_sources(void);
+
 /* Bytes of a state for grids of uint8 [channels][height][width]; 0 where the engine does not take them. `ordinal` is 1
  * where codes are numbers (an autoencoder's latents), 0 where they are names (colours of a palette). */
 size_t pac_state_size(uint32_t ordinal, uint32_t channels, uint32_t height, uint32_t width);
