@@ -198,7 +198,7 @@ def test_pipes_cannot_be_gone_on_with(clip):
 
 
 def test_packets_of_a_standard_codec_are_begun_anew_and_that_is_said(tmp_path):
-    source = lossy_clip(tmp_path / "in.mp4", options={"crf": "12"})
+    source = lossy_clip(tmp_path / "in.mp4", frames=500, options={"crf": "12"})  # long enough to be interrupted
     target = tmp_path / "out.pac"
     process = subprocess.Popen(program("encode", source, target, "--resume"), stderr=subprocess.PIPE)
     while process.poll() is None and not (tmp_path / "out.pac.part").exists():
@@ -208,7 +208,7 @@ def test_packets_of_a_standard_codec_are_begun_anew_and_that_is_said(tmp_path):
     assert process.returncode == 128 + signal.SIGTERM, errors
     assert "the same command begins anew" in errors
     assert cli("encode", source, target, "--resume").exit_code == 0
-    assert pacodec.info(str(target)).coders == {"av1": 1}
+    assert set(pacodec.info(str(target)).coders) == {"av1"}
     assert leftovers(tmp_path) == ["in.mp4", "out.pac"]
 
 
