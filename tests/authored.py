@@ -16,7 +16,7 @@ from pacodec.container import Component, Gop, Header, ModelRef, Writer
 from pacodec.engine import DifferencesEncoder, SegmentEncoder, State
 from pacodec.models.files import ModelFile, ModelInfo, dump_arrays
 from pacodec.models.recording import RECORDING
-from pacodec.transforms.postfilter import NEIGHBOURHOODS, Entries, PostFilter
+from pacodec.transforms.postfilter import NEIGHBOURHOODS, Entries, PostFilter, with_border
 
 FORMAT = VideoFormat(32, 24, Fraction(1, 1000), Fraction(25))
 TICKS = 40
@@ -112,7 +112,7 @@ def make_filter(codes: NDArray[np.uint8], seed: int = 0) -> PostFilter:
     y, x = np.indices(codes.shape[1:]).reshape(2, -1)
     levels = []
     for neighbourhood in NEIGHBOURHOODS:
-        keys = np.unique(np.concatenate([neighbourhood.keys(grid, y, x) for grid in codes]))
+        keys = np.unique(np.concatenate([neighbourhood.keys(with_border(grid), y, x) for grid in codes]))
         keys = keys[rng.random(len(keys)) < 0.5]
         levels.append(Entries(keys, rng.integers(-128, 128, (len(keys), 3), np.int8)))
     return PostFilter(levels, (codes.shape[1], codes.shape[2]))

@@ -16,7 +16,7 @@ import pacodec
 from pacodec.errors import CorruptFileError, LimitError, PacodecError
 from pacodec.training.fit_filter import fit_filter
 from pacodec.training.footage import Pairs
-from pacodec.transforms.postfilter import KEY_BITS, MAX_ENTRIES, NEIGHBOURHOODS, REACH, Entries, PostFilter
+from pacodec.transforms.postfilter import KEY_BITS, MAX_ENTRIES, NEIGHBOURHOODS, REACH, Entries, PostFilter, with_border
 
 sizes = st.tuples(st.integers(1, 20), st.integers(1, 20))
 seeds = st.integers(0, 2**32 - 1)
@@ -198,7 +198,7 @@ HEIGHT, WIDTH = screen(0).shape[:2]
 def darkening():
     """A post-filter that makes everything darker by 5 levels: a correction for every code by itself."""
     codes = np.arange(256, dtype=np.uint8)[None]
-    keys = np.unique(NEIGHBOURHOODS[0].keys(codes, np.zeros(256, np.intp), np.arange(256)))
+    keys = np.unique(NEIGHBOURHOODS[0].keys(with_border(codes), np.zeros(256, np.intp), np.arange(256)))
     nothing = Entries(np.empty(0, np.int32), np.empty((0, 3), np.int8))
     every = Entries(keys, np.full((len(keys), 3), -5, np.int8))
     return PostFilter([every, *[nothing] * (len(NEIGHBOURHOODS) - 1)], (HEIGHT, WIDTH))

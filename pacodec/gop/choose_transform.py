@@ -121,8 +121,10 @@ def _by_model(footage: Survey, options: EncodeOptions, model: ModelFile) -> list
 
 def _recorded(footage: Survey, options: EncodeOptions, model: ModelFile, reason: str) -> list[TransformChoice]:
     """A model's palette after its recording; of noisy footage, codes are chosen by rate and distortion."""
-    quality = None if options.lossless else options.quality or DEFAULT_QUALITY
+    quality = options.quality or DEFAULT_QUALITY
     colours, noise = model_palette(model), model_noise(model)
+    if not noise:
+        quality = max(quality, DEFAULT_QUALITY)  # the lower ones are the same
     exchanges = rate_distortion.noisy(noise) if noise else {}
     postfilter = model_postfilter(model) if noise else None
     ladder = [
@@ -131,7 +133,7 @@ def _recorded(footage: Survey, options: EncodeOptions, model: ModelFile, reason:
             exchange=exchanges.get(q),
         )
         for q in QUALITIES
-        if quality is not None and q >= quality
+        if not options.lossless and q >= quality
     ]
     if noise and ladder:  # what corrects every pixel is no step of noisy footage, but may be what a floor asks for
         ladder.append(_palette(footage, QUALITIES[-1], reason, colours, model))

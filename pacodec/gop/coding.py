@@ -16,7 +16,7 @@ from pacodec.container import ENGINE, Component, Gop
 from pacodec.engine import BlockCosts, DifferencesDecoder, DifferencesEncoder, Prior, SegmentEncoder, Spans, State
 from pacodec.errors import CorruptFileError
 from pacodec.gop.priors import NONE, Decoders
-from pacodec.gop.rate_distortion import MOST_FRAMES, RateDistortion, spans, steady_codes
+from pacodec.gop.rate_distortion import MOST_FRAMES, RateDistortion
 from pacodec.transforms.base import GridTransform, Parameters
 
 BATCH_FRAMES = 16
@@ -150,9 +150,9 @@ class _Trial:
         meant = [codes for codes, _ in window]
         staying: list[Spans | None] = [None] * len(window)
         if exchange is not None and errors is not None:
-            steady = steady_codes(np.concatenate(meant), exchange.bits(errors), exchange.change, self._last)
+            steady, stays = exchange.choose(np.concatenate(meant), errors, self._last)
             ends = np.cumsum([len(codes) for codes, _ in window])[:-1]
-            meant, staying = np.split(steady, ends), list(np.split(spans(steady, self._last), ends))
+            meant, staying = np.split(steady, ends), list(np.split(stays, ends))
         for (wanted, batch), codes, stay in zip(window, meant, staying, strict=True):
             coded = codes if self._engine is None else self._engine.push(codes, stay)
             if self._differences is not None:

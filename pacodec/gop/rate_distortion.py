@@ -33,6 +33,14 @@ class RateDistortion:
         costs: Costs = np.minimum(self.bits(errors) * COST_UNIT, np.iinfo(np.uint16).max).astype(np.uint16)
         return costs
 
+    def choose(self, codes: Grids, errors: NDArray[np.float64], before: Grids | None = None) -> tuple[Grids, Spans]:
+        """What to have the engine code instead of codes, uint8 [T, 1, h, w], and for how long each is meant.
+
+        `errors`: squared errors, float64 [256, 256]; `before`: the codes of the frame before, if there is one.
+        """
+        steady = steady_codes(codes, self.bits(errors), self.change, before)
+        return steady, spans(steady, before)
+
 
 _ERRORS = {1: 33.0, 2: 14.0, 3: 5.5, 4: 3.5, 5: 2.1}
 """Squared error that is worth a bit, by quality, in squares of the levels held for noise. Clean footage has no such

@@ -23,7 +23,7 @@ SUFFIX = ".pacmodel"
 SCALE_SUFFIX = "@scale"
 """An int8 tensor X holds X = int8 * X@scale, one float32 scale a row."""
 INTEGER_TYPES = (np.uint8, np.int8, np.int32)
-"""Of the tensors of an integer network."""
+"""Of the tensors of a recording."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class ModelFile:
         return weights
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The tensors of an integer network as they are stored; CorruptFileError where one is not of integers."""
+        """The tensors of a recording as they are stored; CorruptFileError where one is not of integers."""
         stored = self._stored()
         for name, values in stored.items():
             if values.dtype not in INTEGER_TYPES:

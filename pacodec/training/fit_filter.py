@@ -5,7 +5,15 @@ from numpy.typing import NDArray
 
 from pacodec.common.metrics import psnr
 from pacodec.training.footage import CodedFootage, Pairs
-from pacodec.transforms.postfilter import KEY_BITS, MAX_ENTRIES, NEIGHBOURHOODS, Entries, Neighbourhood, PostFilter
+from pacodec.transforms.postfilter import (
+    KEY_BITS,
+    MAX_ENTRIES,
+    NEIGHBOURHOODS,
+    Entries,
+    Neighbourhood,
+    PostFilter,
+    with_border,
+)
 
 PRIOR_COUNT = 2.0
 """Pixels that what a more general neighbourhood says counts as (additive smoothing)."""
@@ -46,7 +54,7 @@ def fit_filter(pairs: Pairs, palette: NDArray[np.uint8]) -> PostFilter:
 def _keys(neighbourhood: Neighbourhood, codes: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Of all pixels of a picture, row by row."""
     y, x = np.indices(codes.shape).reshape(2, -1)
-    return neighbourhood.keys(codes, y, x)
+    return neighbourhood.keys(with_border(codes), y, x)
 
 
 def _entries(

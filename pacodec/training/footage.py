@@ -15,7 +15,7 @@ from pacodec.common.pixels import MAX_COLOURS, ColourSet, changed_pixels
 from pacodec.engine import Costs, DifferencesDecoder, DifferencesEncoder, SegmentEncoder, State
 from pacodec.errors import UsageError
 from pacodec.gop import rate_distortion
-from pacodec.gop.rate_distortion import RateDistortion, spans, steady_codes
+from pacodec.gop.rate_distortion import RateDistortion
 from pacodec.limits import MIB
 from pacodec.training.survey import Part, pictures, split, survey_clips
 from pacodec.transforms.palette import PaletteTransform, colour_errors, learn_palette
@@ -231,8 +231,7 @@ class _Coding:
                 codes = self.transform.encode(np.stack(window))[:, :1]
                 if exchange is not None and errors is not None:
                     encoder = encoder or self._encoder(codes, exchange.costs(errors))
-                    codes = steady_codes(codes, exchange.bits(errors), exchange.change, last)
-                    codes = encoder.push(codes, spans(codes, last))
+                    codes = encoder.push(*exchange.choose(codes, errors, last))
                 last = codes[-1]
                 for picture, grid in zip(window, codes[:, 0], strict=True):
                     pairs.add(picture, grid, part.clip)

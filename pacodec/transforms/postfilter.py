@@ -46,21 +46,27 @@ class Neighbourhood:
         side = range(-REACH, REACH + 1)
         return [(dy, dx) for dy in side for dx in side if dy * dy + dx * dx <= self.reach]
 
-    def keys(self, codes: NDArray[np.uint8], y: NDArray[np.intp], x: NDArray[np.intp]) -> NDArray[np.int32]:
-        """Hashes of n places (y, x) of a grid, uint8 [h, w], as int32 [n]; what is outside counts as code 0."""
-        width = codes.shape[1]
-        wide = np.pad(codes, REACH).astype(np.uint64)
+    def keys(self, bordered: NDArray[np.uint64], y: NDArray[np.intp], x: NDArray[np.intp]) -> NDArray[np.int32]:
+        """Hashes of n places (y, x) of a grid, of which `with_border` was taken, as int32 [n]."""
+        width = bordered.shape[1] - 2 * REACH
         mixed = np.zeros(len(y), np.uint64)
         if self.placed:
             mixed += (y * width + x + 1).astype(np.uint64) * _MULTIPLIER
         for dy, dx in self.offsets:
-            mixed = (mixed + wide[y + (REACH + dy), x + (REACH + dx)] + np.uint64(1)) * _MULTIPLIER
+            mixed = (mixed + bordered[y + (REACH + dy), x + (REACH + dx)] + np.uint64(1)) * _MULTIPLIER
             mixed ^= mixed >> _FOLD
         return (mixed >> np.uint64(64 - KEY_BITS)).astype(np.int32)
 
 
 REACH = 2
 """Rows and columns in each direction that a pixel's correction depends on."""
+
+
+def with_border(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """A grid of codes [h, w] as [h + 2 `REACH`, w + 2 `REACH`]: what is outside counts as code 0."""
+    return np.pad(codes, REACH).astype(np.uint64)
+
+
 NEIGHBOURHOODS = (
     Neighbourhood(0),
     Neighbourhood(0, placed=True),
@@ -159,10 +165,11 @@ class PostFilter:
         """Of n places, int8 [n, 3]: those of the most particular neighbourhoods that are known."""
         found = np.zeros((len(y), 3), np.int8)
         left = np.arange(len(y))
+        bordered = with_border(codes)
         for neighbourhood, entries in zip(reversed(NEIGHBOURHOODS), reversed(self.levels), strict=True):
             if neighbourhood.placed and codes.shape != self.size:
                 continue
-            known, corrections = entries.find(neighbourhood.keys(codes, y[left], x[left]))
+            known, corrections = entries.find(neighbourhood.keys(bordered, y[left], x[left]))
             found[left[known]] = corrections
             left = left[~known]
         return found

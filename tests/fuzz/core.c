@@ -140,9 +140,20 @@ static int decode_segment(void *state, const uint8_t *data, size_t size, uint8_t
     return wrong || pac_decode_end(state, data, size);
 }
 
+/* A state that learned from any bytes, and grids to code with it. */
+typedef struct {
+    Shape *shape;
+    uint8_t *state, *grids;
+    uint32_t frames, choice;
+} Learner;
+
 /* Two segments of any bytes, into grids that are as large as they are promised to be. */
-static void decode_any(void *state, const Shape *shape, uint8_t *grids, uint32_t frames, uint32_t choice, Input *input)
+static Learner decode_any(Input *input)
 {
+    Shape *shape = find_shape(small, sizeof small / sizeof *small, input);
+    uint8_t *state = fresh_state(shape, 0);
+    uint32_t frames = frames_of(shape, next(input)), choice = next(input);
+    uint8_t *grids = allocated(frames * shape->grid);
     size_t first = input->left * next(input) / 256;
     for (int number = 0; number < 2; number++) {
         size_t size = number || first > input->left ? input->left : first;
@@ -152,43 +163,41 @@ static void decode_any(void *state, const Shape *shape, uint8_t *grids, uint32_t
         decode_segment(state, data, size, grids, shape, frames, choice & 1, choice >> 1 & 1);
         free(data);
     }
+    return (Learner){shape, state, grids, frames, choice};
+}
+
+/* Grids of one code, by a state. */
+static void encode_plain(uint8_t *state, Learner *from)
+{
+    uint8_t *coded;
+    memset(from->grids, (int)from->choice, from->frames * from->shape->grid);
+    encode(state, from->grids, from->shape, from->frames, 1, NULL, &coded);
+    free(coded);
+    free(from->grids);
 }
 
 /* Segments of any bytes, and then grids coded by a state that learned from them. */
 void decode(Input input)
 {
-    Shape *shape = find_shape(small, sizeof small / sizeof *small, &input);
-    uint8_t *state = fresh_state(shape, 0), *coded;
-    uint32_t frames = frames_of(shape, next(&input)), choice = next(&input);
-    uint8_t *grids = allocated(frames * shape->grid);
-    decode_any(state, shape, grids, frames, choice, &input);
-    memset(grids, (int)choice, frames * shape->grid);
-    encode(state, grids, shape, frames, 1, NULL, &coded);
-    free(coded);
-    free(grids);
+    Learner learner = decode_any(&input);
+    encode_plain(learner.state, &learner);
 }
 
 /* What a state learned from any bytes is what another one may begin with. */
 void start(Input input)
 {
-    Shape *shape = find_shape(small, sizeof small / sizeof *small, &input);
-    uint8_t *state = fresh_state(shape, 0), *coded;
-    uint32_t frames = frames_of(shape, next(&input)), choice = next(&input);
-    uint8_t *grids = allocated(frames * shape->grid);
-    decode_any(state, shape, grids, frames, choice, &input);
-    size_t size = pac_state_learned(state, NULL, 0);
+    Learner learner = decode_any(&input);
+    const Shape *shape = learner.shape;
+    size_t size = pac_state_learned(learner.state, NULL, 0);
     uint8_t *learned = allocated(size);
-    check(pac_state_learned(state, learned, size) == size);
+    check(pac_state_learned(learner.state, learned, size) == size);
     uint8_t *begun = begun_state(shape, learned, size), *wrong = calloc(1, shape->size);
     check(wrong != NULL);
     check(pac_state_init(wrong, shape->ordinal, shape->channels, shape->height, shape->width, learned, size - 1));
-    memset(grids, (int)choice, frames * shape->grid);
-    encode(begun, grids, shape, frames, 1, NULL, &coded);
-    free(coded);
+    encode_plain(begun, &learner);
     free(begun);
     free(wrong);
     free(learned);
-    free(grids);
 }
 
 /* Rectangles, shifts and noise that the input asks for, on each grid after the one before. */
